@@ -1,0 +1,34 @@
+# Each target sets up all that it needs in a virtual environment of its own making; nothing else is touched.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+OUT ?= runs/parameter_randomization
+
+.PHONY: demo test lint types unit clean
+
+demo: $(VENV)/experiments.ready
+	$(BIN)/python experiments/parameter_randomization.py --out $(OUT)
+
+test: lint types unit
+
+lint: $(VENV)/dev.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.ready
+	$(BIN)/mypy
+
+unit: $(VENV)/dev.ready
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# uv installs in seconds what takes pip half a minute; where it cannot be had, pip does the same.
+$(VENV)/%.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "saliency_jax needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv || true
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --editable '.[$*]' \
+	  || $(BIN)/python -m pip install --quiet --editable '.[$*]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-newest runs .jax_cache .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,151 @@
+"""Integrated gradients, and how far a sum of attributions is from what it should be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jaxtyping import ArrayLike, Float
+
+from saliency_jax.checks import check_finite, check_image
+from saliency_jax.explainers.chunks import fold_chunks
+from saliency_jax.tracing.acceleration import accelerated_gradient
+from saliency_jax.typing import Image, Map, Score
+
+
+def integrated_gradients(
+    score: Score,
+    image: Image,
+    key: Any = None,
+    *,
+    baseline: ArrayLike = 0.0,
+    steps: int = 64,
+    rule: str = "gauss_legendre",
+    multiply_by_input: bool = True,
+    at_once: int | None = None,
+) -> Map:
+    """The gradient averaged along the straight path from a baseline to the image, times the difference.
+
+    R = (x - x0) * integral_0^1 df/dx(x0 + a (x - x0)) da  ~  (x - x0) * sum_k w_k df/dx(x0 + a_k (x - x0)).
+
+    With exact integration the attributions sum to f(x) - f(x0); `completeness_gap` says by how much they miss it.
+
+    Args:
+        score: `score(image) -> scalar`.
+        image: one image, usually `[height, width, channel]`.
+        key: not used; explainers share one signature.
+        baseline: x0, a number or an array shaped like the image, in the image's units.
+        steps: the number of points on the path; one gradient each.
+        rule: the quadrature, a name in `QUADRATURES`. "paper" is the sum of the released code of Adebayo et al. 2018,
+            whose two ends both have full weight.
+        multiply_by_input: False leaves out the factor (x - x0): the local form.
+        at_once: how many points are computed together; more is faster on an accelerator and takes more memory.
+
+    Returns:
+        A map shaped like the image, in units of the score.
+
+    Raises:
+        TypeError: the image is not floating point.
+        ValueError: the image is not finite, the baseline does not fit it, the rule is unknown, steps is too small.
+
+    Source: Sundararajan, Taly and Yan 2017, equation 1; the local form: Ancona et al. 2018.
+    """
+    check_image(image)
+    image = jnp.asarray(image)
+    start = _baseline(baseline, image)
+    points, weights = (jnp.asarray(x, image.dtype) for x in quadrature(rule, steps))
+    gradient_at = accelerated_gradient(score)
+    difference = image - start
+
+    def add_chunk(total: Array, indices: Array, valid: Array) -> Array:
+        gradients = jax.vmap(lambda i: gradient_at(start + points[i] * difference))(indices)
+        return total + jnp.tensordot(jnp.where(valid, weights[indices], 0), gradients, axes=1)
+
+    average = fold_chunks(add_chunk, jnp.zeros_like(image), steps, at_once=at_once)
+    return average * difference if multiply_by_input else average
+
+
+def completeness_gap(
+    score: Score, image: Image, attribution: Map, *, baseline: ArrayLike = 0.0
+) -> Float[Array, ""]:
+    """What a sum of attributions misses: sum_i R_i - (f(x) - f(x0)), in units of the score.
+
+    Args:
+        score: the score that was explained.
+        image: the image that was explained.
+        attribution: the map, shaped like the image.
+        baseline: the x0 of the explanation.
+
+    Raises:
+        ValueError: the map or the baseline does not fit the image.
+
+    Source: Sundararajan, Taly and Yan 2017, proposition 1.
+    """
+    check_image(image)
+    image = jnp.asarray(image)
+    if jnp.shape(attribution) != image.shape:
+        raise ValueError(f"attribution must be shaped like the image {image.shape}, got {jnp.shape(attribution)}")
+    return jnp.sum(attribution) - (score(image) - score(_baseline(baseline, image)))
+
+
+def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """The points in [0, 1] and the weights of a rule of `steps` points, in float64.
+
+    Raises:
+        ValueError: the rule is unknown or steps is too small for it.
+    """
+    if rule not in QUADRATURES:
+        raise ValueError(f"rule must be one of {sorted(QUADRATURES)}, got {rule!r}")
+    least = 2 if rule in ("trapezoid", "paper") else 1
+    if steps < least:
+        raise ValueError(f"steps must be at least {least} for rule {rule!r}, got {steps}")
+    return QUADRATURES[rule](steps)
+
+
+def _gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    points, weights = np.polynomial.legendre.leggauss(steps)
+    return (points + 1) / 2, weights / 2
+
+
+def _midpoint(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    return (np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)
+
+
+def _left(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(steps) / steps, np.full(steps, 1 / steps)
+
+
+def _right(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    return (np.arange(steps) + 1) / steps, np.full(steps, 1 / steps)
+
+
+def _trapezoid(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    weights = np.full(steps, 1 / (steps - 1))
+    weights[[0, -1]] /= 2
+    return np.linspace(0, 1, steps), weights
+
+
+def _paper(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.linspace(0, 1, steps), np.full(steps, 1 / steps)
+
+
+QUADRATURES = {
+    "gauss_legendre": _gauss_legendre,
+    "midpoint": _midpoint,
+    "left": _left,
+    "right": _right,
+    "trapezoid": _trapezoid,
+    "paper": _paper,
+}
+"""The rules of `integrated_gradients`: name -> function of the number of points."""
+
+
+def _baseline(baseline: ArrayLike, image: Array) -> Array:
+    check_finite(baseline, "baseline")
+    shape = jnp.shape(baseline)
+    if shape not in ((), image.shape):
+        raise ValueError(f"baseline must be a number or shaped like the image {image.shape}, got shape {shape}")
+    return jnp.broadcast_to(jnp.asarray(baseline, image.dtype), image.shape)

@@ -1,0 +1,99 @@
+"""Where the random weights of a randomized model come from: `fresh(key, params) -> params`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from saliency_jax.keys import named
+from saliency_jax.tracing.layers import leaf_paths
+from saliency_jax.typing import Init, Params
+
+Fresh = Callable[[Any, Params], Params]
+"""`fresh(key, params) -> params` of the same structure, shapes and dtypes."""
+
+PAPER_STDDEV = 0.01
+
+
+def own_initializer(init: Init) -> Fresh:
+    """The model's own initializer, `init(key) -> params`: what the released code of Adebayo et al. 2018 does.
+
+    Biases that are initialized to a constant come back as that constant.
+    """
+
+    def fresh(key: Any, params: Params) -> Params:
+        drawn = init(key)
+        _check_fits(drawn, params)
+        return drawn
+
+    return fresh
+
+
+def truncated_normal(stddev: float = PAPER_STDDEV) -> Fresh:
+    """Every entry from a normal distribution cut at two standard deviations: the paper's text, with 0.01.
+
+    As in TensorFlow, `stddev` is that of the normal before it is cut; what is drawn has 0.8796 of it.
+
+    Args:
+        stddev: in units of the parameters.
+
+    Raises:
+        ValueError: stddev is not positive.
+
+    Source: Adebayo et al. 2018, appendix on implementation.
+    """
+    if stddev <= 0:
+        raise ValueError(f"stddev must be positive, got {stddev}")
+
+    def draw(key: Array, leaf: Array) -> Array:
+        return stddev * jax.random.truncated_normal(key, -2, 2, leaf.shape, leaf.dtype)
+
+    return _leaf_by_leaf(draw)
+
+
+def uniform(scale: float = PAPER_STDDEV) -> Fresh:
+    """Every entry uniform on [-scale, scale]: the paper reports identical results with it.
+
+    Raises:
+        ValueError: scale is not positive.
+    """
+    if scale <= 0:
+        raise ValueError(f"scale must be positive, got {scale}")
+    return _leaf_by_leaf(lambda key, leaf: jax.random.uniform(key, leaf.shape, leaf.dtype, -scale, scale))
+
+
+def permutation() -> Fresh:
+    """The trained entries of each leaf in random order over all its axes: the same values, no structure."""
+    return _leaf_by_leaf(lambda key, leaf: jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape))
+
+
+def _leaf_by_leaf(draw: Callable[[Array, Array], Array]) -> Fresh:
+    """Each floating-point leaf drawn with the key of its path: equal shapes get different weights."""
+
+    @jax.jit
+    def fresh(key: Any, params: Params) -> Params:
+        leaves, structure = jax.tree.flatten(params)
+        drawn = [
+            draw(named(key, path), leaf) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else leaf
+            for path, leaf in zip(leaf_paths(params), map(jnp.asarray, leaves), strict=True)
+        ]
+        return jax.tree.unflatten(structure, drawn)
+
+    return fresh
+
+
+def _check_fits(drawn: Params, params: Params) -> None:
+    if jax.tree.structure(drawn) != jax.tree.structure(params):
+        raise ValueError(
+            "init(key) must give the structure of params: "
+            f"got {jax.tree.structure(drawn)} for {jax.tree.structure(params)}"
+        )
+    for path, new, old in zip(leaf_paths(params), jax.tree.leaves(drawn), jax.tree.leaves(params), strict=True):
+        if jnp.shape(new) != jnp.shape(old):
+            raise ValueError(
+                f"init(key) must give the shapes of params: {path} is {jnp.shape(new)} and not {jnp.shape(old)}"
+            )

@@ -1,0 +1,129 @@
+"""The parts of a parameter randomization test, each a small Dataset that can be kept and read back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import Array
+
+from saliency_jax.keys import named
+from saliency_jax.sanity.initializers import Fresh
+from saliency_jax.sanity.measurement import Comparison, ModelState
+from saliency_jax.sanity.nulls import NULLS, null_partners
+from saliency_jax.sanity.protocols import ExplainedClass
+from saliency_jax.sanity.randomization import randomize
+from saliency_jax.scores import batched
+from saliency_jax.tracing.layers import Layer
+from saliency_jax.typing import Apply, Explainer, Metric, Params
+
+TRAINED = "trained"
+
+
+class Sweep(NamedTuple):
+    """A test with all its choices made (see `parameter_randomization`) and the programs that all its parts share."""
+
+    apply: Apply
+    params: Params
+    fresh: Fresh
+    images: Array
+    targets: Array
+    evaluation: tuple[Array, Array]
+    explainers: Mapping[str, Explainer]
+    metrics: Mapping[str, Metric]
+    stages: tuple[tuple[str, tuple[Layer, ...]], ...]
+    seeds: tuple[int, ...]
+    explained_class: ExplainedClass
+    kept_images: int
+    batch_size: int | None
+    key: Any
+    compare: Callable[[Array, Array], Comparison]
+    state: Callable[[Params, Array, Array], ModelState]
+
+    @property
+    def stage_names(self) -> list[str]:
+        """The stages in their order."""
+        return [name for name, _ in self.stages]
+
+    def explain(self, name: str) -> Callable[[Params, Array], Array]:
+        """One explainer for all images, compiled once: `(params, classes) -> maps`."""
+        run = batched(self.explainers[name], self.apply, batch_size=self.batch_size)
+        return lambda params, classes: run(params, self.images, classes, named(self.key, "explain"))
+
+    def randomized(self, seed: int, stage: int) -> Params:
+        """The model of one stage of one seed, its weights drawn for this stage alone."""
+        name, layers = self.stages[stage]
+        seed_key = jax.random.fold_in(named(self.key, "fresh"), seed)
+        return randomize(self.params, self.fresh(named(seed_key, name), self.params), layers)
+
+
+def measure_models(sweep: Sweep, seed: int) -> xr.Dataset:
+    """What the trained model and each stage's model say of the evaluation images, and which class is explained."""
+    models = [sweep.params, *(sweep.randomized(seed, k) for k in range(len(sweep.stages)))]
+    states = _stacked([sweep.state(params, *sweep.evaluation) for params in models], ModelState)
+    if sweep.explained_class == "argmax":
+        explained = np.stack([sweep.state(params, sweep.images, sweep.targets).predicted for params in models[1:]])
+    else:
+        explained = np.tile(np.asarray(sweep.targets), (len(sweep.stages), 1))
+    of_model = {
+        name: ("model", _float32(getattr(states, name))) for name in ("accuracy", "logit_low", "logit_high")
+    }
+    return xr.Dataset(
+        {**of_model, "explained_class": (("stage", "image"), explained.astype(np.int32))},
+        coords={"model": [TRAINED, *sweep.stage_names], "stage": sweep.stage_names},
+    )
+
+
+def measure_null(sweep: Sweep, reference: Array) -> xr.Dataset:
+    """The metrics where there is nothing to find: the trained model's maps against partners that are not theirs."""
+    partners = null_partners(reference, named(sweep.key, "null"))
+    scores = np.stack([_float32(sweep.compare(reference, partners[name]).scores) for name in NULLS])
+    return xr.Dataset(
+        {"null": (("null_kind", "metric", "image"), scores)},
+        coords={"null_kind": list(NULLS), "metric": list(sweep.metrics)},
+    )
+
+
+def measure_explainer(
+    sweep: Sweep, explain: Callable, reference: Array, seed: int, explained: np.ndarray
+) -> xr.Dataset:
+    """One explainer's maps of one seed's models, compared with its maps of the trained model.
+
+    Args:
+        sweep: the test.
+        explain: `sweep.explain(name)`.
+        reference: the trained model's maps.
+        seed: which random models.
+        explained: the class to explain, `[stage, image]`.
+    """
+    kept = sweep.kept_images if seed == sweep.seeds[0] else 0
+    compared, pictures = [], []
+    for k in range(len(sweep.stages)):
+        maps = explain(sweep.randomized(seed, k), jnp.asarray(explained[k]))
+        compared.append(sweep.compare(reference, maps))
+        pictures.append(maps[:kept])
+    found = _stacked(compared, Comparison)
+    variables: dict[str, Any] = {
+        "similarity": (("stage", "metric", "image"), _float32(found.scores)),
+        "constant_maps": ("stage", np.asarray(found.constant, np.int32)),
+        "nonfinite_maps": ("stage", np.asarray(found.nonfinite, np.int32)),
+    }
+    coordinates = {"stage": sweep.stage_names, "metric": list(sweep.metrics)}
+    if kept:
+        drawn = np.stack([reference[:kept], *pictures]).astype(np.float32)
+        variables["maps"] = (("model", "kept_image", "height", "width", "channel"), drawn)
+        coordinates["model"] = [TRAINED, *sweep.stage_names]
+    return xr.Dataset(variables, coords=coordinates)
+
+
+def _stacked(rows: list[Any], kind: Any) -> Any:
+    """A list of named tuples of arrays as one of stacked NumPy arrays."""
+    return kind(*(np.stack([np.asarray(x) for x in column]) for column in zip(*rows, strict=True)))
+
+
+def _float32(values: Any) -> np.ndarray:
+    return np.asarray(values, dtype=np.float32)

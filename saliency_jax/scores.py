@@ -1,0 +1,175 @@
+"""From a model to what is explained: the score of one class as a function of one image, and batches of explanations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from saliency_jax.checks import check_images, check_targets, is_concrete
+from saliency_jax.keys import numbered
+from saliency_jax.typing import Apply, Explainer, Images, Params, Score
+
+Kind = Literal["logit", "log_softmax", "softmax"]
+
+_KINDS: dict[str, Callable[[Array], Array]] = {
+    "logit": lambda logits: logits,
+    "log_softmax": jax.nn.log_softmax,
+    "softmax": jax.nn.softmax,
+}
+
+
+def images_at_once() -> int:
+    """How many images `batched` explains together by default: few on a CPU, where larger chunks leave the cache."""
+    return 16 if jax.default_backend() == "cpu" else 64
+
+
+def class_score(apply: Apply, params: Params, target: Any, *, kind: Kind = "logit") -> Score:
+    """The score of one class as a function of one image: `score(x) = kind(apply(params, x[None])[0])[target]`.
+
+    Args:
+        apply: the model, `apply(params, images) -> logits`.
+        params: its parameters.
+        target: the class, an integer or an integer array of no axes.
+        kind: "logit", "log_softmax" or "softmax" of the logits over the classes.
+
+    Returns:
+        `score(image) -> scalar`.
+
+    Raises:
+        ValueError: kind is unknown; when the score is called, the logits are not `[1, class]` or the target is no class.
+        TypeError: target is not an integer.
+    """
+    if kind not in _KINDS:
+        raise ValueError(f"kind must be one of {sorted(_KINDS)}, got {kind!r}")
+    if jnp.shape(target) != () or not jnp.issubdtype(jnp.result_type(target), jnp.integer):
+        raise TypeError(f"target must be one integer class, got {target!r}")
+
+    def score(image: Any) -> Array:
+        logits = apply(params, image[None])
+        if logits.ndim != 2 or logits.shape[0] != 1:
+            raise ValueError(
+                f"apply(params, images) must give logits [batch, class], got {logits.shape} for one image {image.shape}"
+            )
+        check_targets(jnp.asarray(target)[None], batch=1, classes=logits.shape[1], argument="target")
+        return _KINDS[kind](logits[0])[target]
+
+    return score
+
+
+def batched(
+    explain: Explainer,
+    apply: Apply,
+    *,
+    batch_size: int | None = None,
+    mesh: Mesh | None = None,
+    kind: Kind = "logit",
+) -> Callable[..., Array]:
+    """An explainer of one image as a compiled function of a batch: vmap, jit, chunks and devices.
+
+    Image i is explained with the key `fold_in(key, i)`, so that the maps do not depend on the chunks or the devices.
+    The whole batch is one program, compiled once for each shape; chunks follow one another inside it.
+
+    Args:
+        explain: `explain(score, image, key=None) -> map`.
+        apply: the model, `apply(params, images) -> logits`.
+        batch_size: how many images are explained at once on each device; `images_at_once()` where not given. Memory grows
+            with it and with the samples that the explainer holds at once.
+        mesh: devices to share the images among, along the mesh's first axis; a batch that the axis does not divide is
+            padded and the padding is cut off. Parameters are replicated.
+        kind: what of the logits is explained, as in `class_score`.
+
+    Returns:
+        `fn(params, images, targets, key=None) -> maps`, images and maps `[batch, height, width, channel]`, targets
+        `[batch]` integers.
+
+    Raises:
+        ValueError: batch_size is under 1; when called, images are not finite or no batch, a target is no class.
+        TypeError: images are not floating point, targets not integers.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+
+    shards = 1 if mesh is None else mesh.devices.shape[0]
+
+    def explain_share(params: Params, items: Any, *, chunk: int) -> Array:
+        def explain_one(item: Any) -> Array:
+            image, target, key = item
+            found = explain(class_score(apply, params, target, kind=kind), image, key)
+            if found.shape != image.shape:
+                raise ValueError(f"explain must give a map shaped like the image {image.shape}, got {found.shape}")
+            return found
+
+        return jax.lax.map(explain_one, items, batch_size=chunk)
+
+    @partial(jax.jit, static_argnames="chunk")
+    def explain_batch(params: Params, items: Any, chunk: int) -> Array:
+        share = partial(explain_share, chunk=chunk)
+        if mesh is None:
+            return share(params, items)
+        # Each device loops over the chunks of its own share; a loop over all the images would visit them in turn.
+        divided = PartitionSpec(mesh.axis_names[0])
+        return jax.shard_map(
+            share, mesh=mesh, in_specs=(PartitionSpec(), divided), out_specs=divided, check_vma=False
+        )(params, items)
+
+    def explain_images(params: Params, images: Images, targets: Any, key: Any = None) -> Array:
+        check_images(images)
+        images, targets = jnp.asarray(images), jnp.asarray(targets)
+        count = len(images)
+        check_targets(targets, batch=count, classes=class_count(apply, params, images))
+        items = (images, targets, None if key is None else numbered(key, count))
+        # Equal chunks: one program for all of them, and as little padding as that allows.
+        share = -(-count // shards)
+        chunks = -(-share // (batch_size or images_at_once()))
+        chunk = -(-share // chunks)
+        items = jax.tree.map(lambda x: _padded(x, shards * chunks * chunk), items)
+        if mesh is not None:
+            items = jax.device_put(items, NamedSharding(mesh, PartitionSpec(mesh.axis_names[0])))
+            params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
+        return explain_batch(params, items, chunk=chunk)[:count]
+
+    return explain_images
+
+
+def _padded(x: Array, length: int) -> Array:
+    """An array with its last entry repeated up to a length."""
+    missing = length - len(x)
+    return jnp.concatenate([x, jnp.repeat(x[-1:], missing, axis=0)]) if missing else x
+
+
+def class_count(apply: Apply, params: Params, images: Array) -> int:
+    """The number of classes, without running the model."""
+    one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
+    try:
+        logits = jax.eval_shape(apply, params, one)
+    except Exception as error:
+        error.add_note(f"while tracing apply(params, images) with images {one.shape}: do params fit the model?")
+        raise
+    if logits.ndim != 2 or logits.shape[0] != 1:
+        raise ValueError(
+            f"apply(params, images) must give logits [batch, class], got {logits.shape} for {one.shape}"
+        )
+    return logits.shape[1]
+
+
+def argmax_class(apply: Apply, params: Params, images: Images, *, batch_size: int = 256) -> Array:
+    """The class that the model gives each image, `[batch]` integers."""
+    return jnp.argmax(logits_of(apply, params, images, batch_size=batch_size), axis=-1)
+
+
+def logits_of(apply: Apply, params: Params, images: Images, *, batch_size: int = 256) -> Array:
+    """The logits of a batch, `[batch, class]`, computed `batch_size` images at a time."""
+    if is_concrete(images):
+        check_images(images)
+    images = jnp.asarray(images)
+    whole = len(images) - len(images) % min(batch_size, len(images))
+    chunks = images[:whole].reshape(-1, min(batch_size, len(images)), *images.shape[1:])
+    logits = jax.lax.map(lambda chunk: apply(params, chunk), chunks)
+    logits = logits.reshape(whole, *logits.shape[2:])
+    return logits if whole == len(images) else jnp.concatenate([logits, apply(params, images[whole:])])

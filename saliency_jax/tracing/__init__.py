@@ -1,0 +1,17 @@
+"""The inside of any JAX function, read from its jaxpr."""
+
+from saliency_jax.tracing.acceleration import accelerated_gradient, fast_pooling
+from saliency_jax.tracing.canonical import canonical_convolutions
+from saliency_jax.tracing.interpreter import rewrite
+from saliency_jax.tracing.layers import Layer, layers
+from saliency_jax.tracing.pooling import max_pool
+
+__all__ = [
+    "Layer",
+    "accelerated_gradient",
+    "canonical_convolutions",
+    "fast_pooling",
+    "layers",
+    "max_pool",
+    "rewrite",
+]

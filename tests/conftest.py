@@ -1,0 +1,15 @@
+"""Strict numerics for every test: no silent rank promotion, CPU unless told otherwise, and a key to draw from."""
+
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture
+def key():
+    return jax.random.key(0)
