@@ -62,12 +62,12 @@ class Options:
     """How it is trained; "demo" on the embedded data, "paper" (20,000 steps) on all of it, if not given."""
     images: int = 32
     """How many test images are explained: the first ones."""
-    seeds: int = 3
+    seeds: int = 2
     """How many random models for each stage."""
     order: Literal["top_down", "bottom_up", "independent"] = "top_down"
     """Randomize from the output down (the paper's cascade), from the input up, or one layer at a time."""
-    protocol: Literal["paper", "released_code"] = "paper"
-    """The paper's text (normal 0.01, original class) or its code (own initializers, class of the random model)."""
+    protocol: Literal["released_code", "paper"] = "released_code"
+    """The code behind the paper's figures (own initializers, the random model's class) or its text (normal 0.01)."""
     explainers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = DEMO_EXPLAINERS
     """Which explainers, by their names in saliency_jax.EXPLAINERS."""
     seed: int = 0
@@ -137,7 +137,7 @@ def main(options: Options) -> xr.Dataset:
 def trained_params(model: Any, options: Options, key: Any) -> Any:
     """The model's parameters: from its checkpoint where the training is finished, else trained, or trained on."""
     preset = options.preset or ("demo" if options.source == "embedded" else "paper")
-    config = PRESETS[f"{options.model}_{preset}"]
+    config = PRESETS[f"{preset}_{options.model}"]
     split = data.load(options.dataset, "train", source=options.source, data_dir=options.data_dir)
     folder = options.checkpoints or options.out / f"{options.model}-{options.dataset}-{options.source}-{preset}"
     initial = model.init(named(key, "init"), jnp.asarray(split.images[:1]))
@@ -167,16 +167,12 @@ def table(dataset: xr.Dataset) -> str:
     models = dataset[["accuracy", "logit_low", "logit_high"]].mean("seed")
     lines.append(f"{'':28s}" + "".join(f"{name:>12s}" for name in dataset.model.values))
     for name in models.data_vars:
-        lines.append(
-            f"{plotting.readable(str(name)):28s}" + "".join(f"{float(x):12.3f}" for x in models[name].values)
-        )
+        lines.append(f"{plotting.readable(str(name)):28s}" + "".join(f"{float(x):12.3f}" for x in models[name].values))
     for metric in dataset.metric.values:
         curves = mean_interval(dataset.similarity.sel(metric=metric))
         nulls = mean_interval(dataset["null"].sel(metric=metric, null_kind="other_image"), dims=("image",))
         lines += ["", f"{plotting.TITLES.get(str(metric), str(metric))}: mean [95% interval]"]
-        lines.append(
-            f"{'':24s}" + "".join(f"{name:>20s}" for name in (*dataset.stage.values, "null: other image"))
-        )
+        lines.append(f"{'':24s}" + "".join(f"{name:>20s}" for name in (*dataset.stage.values, "null: other image")))
         for name in dataset.explainer.values:
             cells = [_cell(curves.sel(explainer=name, stage=stage)) for stage in dataset.stage.values]
             cells.append(_cell(nulls.sel(explainer=name)))

@@ -18,9 +18,7 @@ Folder = str | os.PathLike[str]
 _TREE, _METADATA = "tree", "metadata"
 
 
-def save(
-    folder: Folder, step: int, tree: Params, *, metadata: Mapping[str, Any] | None = None, keep: int = 2
-) -> None:
+def save(folder: Folder, step: int, tree: Params, *, metadata: Mapping[str, Any] | None = None, keep: int = 2) -> None:
     """Write a pytree as one step of a folder and wait until it is on disk.
 
     A step is written under another name and renamed when it is whole, so a save that was broken off leaves no step.

@@ -1,4 +1,4 @@
-"""Figures of a randomization test, drawn from its Dataset and nothing else: curves with intervals, and grids of maps."""
+"""Figures of a randomization test, drawn from its Dataset alone: curves with intervals, grids of maps."""
 
 from __future__ import annotations
 
@@ -50,7 +50,12 @@ def similarity_curves(dataset: xr.Dataset, *, metrics: Sequence[str] = ("spearma
     if missing := [metric for metric in metrics if metric not in known]:
         raise ValueError(f"metrics must be among those of the dataset {known}, got {missing}")
     figure, panels = plt.subplots(
-        1, len(metrics), figsize=(1.6 + 5.2 * len(metrics), 5.0), sharey=True, layout="constrained", squeeze=False
+        1,
+        len(metrics),
+        figsize=(1.6 + 5.2 * len(metrics), 5.0),
+        sharey=True,
+        layout="constrained",
+        squeeze=False,
     )
     for axes, metric in zip(panels[0], metrics, strict=True):
         _draw_curves(axes, dataset.sel(metric=metric))
@@ -115,7 +120,12 @@ def _draw_curves(axes: Axes, scores: xr.Dataset) -> None:
 
 def _style(name: str, place: int) -> dict[str, Any]:
     if name in CONTROLS:
-        return {"color": "0.55", "linestyle": ":", "marker": MARKERS[CONTROLS.index(name)], "markerfacecolor": "white"}
+        return {
+            "color": "0.55",
+            "linestyle": ":",
+            "marker": MARKERS[CONTROLS.index(name)],
+            "markerfacecolor": "white",
+        }
     second_round = place >= len(COLOURS)
     return {
         "color": COLOURS[place % len(COLOURS)],
@@ -150,17 +160,8 @@ def map_grid(dataset: xr.Dataset, *, image: int = 0) -> Figure:
         for axes in panels[row]:
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_color("0.8")
-        panels[row, 0].set_ylabel(
-            readable(name).replace(" ", "\n", 1), rotation=0, ha="right", va="center", fontsize=9
-        )
-        if row == 0:
-            panels[row, 0].imshow(picture.squeeze(), cmap="gray", interpolation="nearest")
-        else:
-            panels[row, 0].axis("off")
-            panels[row, 0].text(
-                1.0, 0.5, readable(name).replace(" ", "\n", 1), transform=panels[row, 0].transAxes,
-                ha="right", va="center", fontsize=9,
-            )  # fmt: skip
+        panels[row, 0].imshow(picture.squeeze(), cmap="gray", interpolation="nearest")
+        panels[row, 0].set_ylabel(readable(name).replace(" ", "\n", 1), rotation=0, ha="right", va="center", fontsize=9)
         for column, model in enumerate(models, start=1):
             show_map(panels[row, column], np.asarray(dataset.maps.sel(explainer=name, model=model)[image]))
     panels[0, 0].set_title("image", fontsize=9)
@@ -174,7 +175,7 @@ def show_map(axes: Axes, attribution: np.ndarray) -> None:
     flat = attribution.sum(axis=-1)
     limit = float(np.percentile(np.abs(flat), 99)) or float(np.abs(flat).max()) or 1.0
     signed = (flat < 0).any()
-    colours = {"cmap": "RdBu_r", "vmin": -limit} if signed else {"cmap": "Greys", "vmin": 0.0}
+    colours: dict[str, Any] = {"cmap": "RdBu_r", "vmin": -limit} if signed else {"cmap": "Greys", "vmin": 0.0}
     axes.imshow(flat, vmax=limit, interpolation="nearest", **colours)
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
+import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 CONFIGURATION = "configuration.json"
+PART_SUFFIX = ".nc"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -27,8 +30,10 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
+    except BaseException as error:
+        # Where nothing can be removed either, it is the first error that tells why.
+        with contextlib.suppress(OSError):
+            partial.unlink()
         error.add_note(f"while writing {path}; the parts of the run that were finished before are whole")
         raise
 
@@ -67,19 +72,25 @@ def open_run(folder: Path, configuration: Mapping[str, Any]) -> None:
         configuration: everything that the results depend on, as plain values.
 
     Raises:
-        ValueError: the folder holds a run of another configuration; the entries that differ are named.
+        ValueError: the folder holds a run of another configuration, and the entries that differ are named; or parts
+            of a run whose configuration is not there or cannot be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CONFIGURATION
     wanted = json.loads(json.dumps(configuration, sort_keys=True))
     if not path.exists():
+        if parts := sorted(file.name for file in folder.glob(f"*{PART_SUFFIX}")):
+            raise ValueError(
+                f"{folder} holds {parts[0]} and no {CONFIGURATION} that it belongs to: choose another folder"
+            )
         write_bytes(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
         return
-    found = json.loads(path.read_text())
-    differ = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-    if differ:
-        what = "; ".join(f"{name}: {_short(found.get(name))} there, {_short(wanted.get(name))} asked" for name in differ)
-        raise ValueError(f"{folder} holds a run of another configuration ({what}): choose another folder")
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path} is not readable JSON ({error}): choose another folder") from error
+    if differ := _differences(found, wanted):
+        raise ValueError(f"{folder} holds a run of another configuration ({'; '.join(differ)}): choose another folder")
 
 
 def part(folder: Path | None, name: str, measure: Callable[[], xr.Dataset]) -> xr.Dataset:
@@ -94,7 +105,7 @@ def part(folder: Path | None, name: str, measure: Callable[[], xr.Dataset]) -> x
     """
     if folder is None:
         return measure()
-    path = folder / f"{file_name(name)}.nc"
+    path = folder / f"{file_name(name)}{PART_SUFFIX}"
     if path.exists():
         try:
             return read_dataset(path)
@@ -106,12 +117,24 @@ def part(folder: Path | None, name: str, measure: Callable[[], xr.Dataset]) -> x
 
 
 def file_name(name: str) -> str:
-    """A name with everything but letters, digits, '.', '_' and '-' percent-encoded, so that no two names meet."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else f"%{ord(c):02x}" for c in name)
+    """A name with all bytes but those of letters, digits and '._-~' percent-encoded, so that no two names meet."""
+    return urllib.parse.quote(name, safe="")
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
+def _differences(found: Any, wanted: Any, name: str = "") -> list[str]:
+    """Where two configurations differ, entry by entry: "explainers/smoothgrad: ... there, ... asked"."""
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        entries = sorted(found.keys() | wanted.keys())
+        inner = (_differences(found.get(e), wanted.get(e), f"{name}/{e}" if name else e) for e in entries)
+        return [line for lines in inner for line in lines]
+    if found == wanted:
+        return []
+    there, asked = json.dumps(found), json.dumps(wanted)
+    # Long texts are shown from a little before the place where they part.
+    common = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(there, asked, strict=False))
+    start = max(sum(1 for _ in common) - 60, 0)
+    return [f"{name}: {_excerpt(there, start)} there, {_excerpt(asked, start)} asked"]
 
 
+def _excerpt(text: str, start: int, length: int = 120) -> str:
+    return f"{'...' if start else ''}{text[start : start + length]}{'...' if len(text) > start + length else ''}"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -42,7 +43,7 @@ def class_score(apply: Apply, params: Params, target: Any, *, kind: Kind = "logi
         `score(image) -> scalar`.
 
     Raises:
-        ValueError: kind is unknown; when the score is called, the logits are not `[1, class]` or the target is no class.
+        ValueError: kind is unknown; when the score is called, the logits are not `[1, class]` or target is no class.
         TypeError: target is not an integer.
     """
     if kind not in _KINDS:
@@ -56,7 +57,9 @@ def class_score(apply: Apply, params: Params, target: Any, *, kind: Kind = "logi
             raise ValueError(
                 f"apply(params, images) must give logits [batch, class], got {logits.shape} for one image {image.shape}"
             )
-        check_targets(jnp.asarray(target)[None], batch=1, classes=logits.shape[1], argument="target")
+        if is_concrete(target):
+            # NumPy: under somebody's jit jnp would turn a known class into one that cannot be looked at.
+            check_targets(np.asarray(target)[None], batch=1, classes=logits.shape[1], argument="target")
         return _KINDS[kind](logits[0])[target]
 
     return score
@@ -78,8 +81,8 @@ def batched(
     Args:
         explain: `explain(score, image, key=None) -> map`.
         apply: the model, `apply(params, images) -> logits`.
-        batch_size: how many images are explained at once on each device; `images_at_once()` where not given. Memory grows
-            with it and with the samples that the explainer holds at once.
+        batch_size: how many images are explained at once on each device; `images_at_once()` where not given. Memory
+            grows with it and with the samples that the explainer holds at once.
         mesh: devices to share the images among, along the mesh's first axis; a batch that the axis does not divide is
             padded and the padding is cut off. Parameters are replicated.
         kind: what of the logits is explained, as in `class_score`.
@@ -114,9 +117,9 @@ def batched(
             return share(params, items)
         # Each device loops over the chunks of its own share; a loop over all the images would visit them in turn.
         divided = PartitionSpec(mesh.axis_names[0])
-        return jax.shard_map(
-            share, mesh=mesh, in_specs=(PartitionSpec(), divided), out_specs=divided, check_vma=False
-        )(params, items)
+        return jax.shard_map(share, mesh=mesh, in_specs=(PartitionSpec(), divided), out_specs=divided, check_vma=False)(
+            params, items
+        )
 
     def explain_images(params: Params, images: Images, targets: Any, key: Any = None) -> Array:
         check_images(images)
@@ -152,9 +155,7 @@ def class_count(apply: Apply, params: Params, images: Array) -> int:
         error.add_note(f"while tracing apply(params, images) with images {one.shape}: do params fit the model?")
         raise
     if logits.ndim != 2 or logits.shape[0] != 1:
-        raise ValueError(
-            f"apply(params, images) must give logits [batch, class], got {logits.shape} for {one.shape}"
-        )
+        raise ValueError(f"apply(params, images) must give logits [batch, class], got {logits.shape} for {one.shape}")
     return logits.shape[1]
 
 

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,14 +18,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from saliency_jax import checkpoints
 from saliency_jax.checks import check_images, check_targets
+from saliency_jax.tracing.acceleration import fast_pooling
 from saliency_jax.tracing.canonical import canonical_convolutions
-from saliency_jax.tracing.interpreter import rewrite
 from saliency_jax.tracing.layers import leaf_paths
-from saliency_jax.tracing.pooling import pooling_rule
-from saliency_jax.typing import Apply, Params, PRNGKey
+from saliency_jax.typing import Apply, Images, Params, PRNGKey
 
-AnyImages = Shaped[Array, "n height width channel"] | Shaped[np.ndarray, "n height width channel"]
-AnyLabels = Shaped[Array, " m"] | Shaped[np.ndarray, " m"]
+Labels = Shaped[Array, "..."] | Shaped[np.ndarray, "..."]
+"""One integer class for each image, `[n]`: kind, length and range are checked on entry."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Training:
     steps: int
     batch_size: int = 50
     learning_rate: float = 1e-4
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: str = "constant"
     l2: float = 0.0
     decayed: tuple[str, ...] = ()
 
@@ -63,6 +62,18 @@ class Training:
             raise ValueError(f"l2 must not be negative and be finite, got {self.l2}")
         if bool(self.l2) != bool(self.decayed):
             raise ValueError(f"l2 and decayed go together, got l2={self.l2} and decayed={self.decayed}")
+
+
+_CNN_KERNELS = ("conv1/kernel", "conv2/kernel", "dense/kernel")
+
+PRESETS: dict[str, Training] = {
+    "paper_cnn": Training(steps=20_000, l2=1e-3, decayed=_CNN_KERNELS),
+    "paper_mlp": Training(steps=20_000),
+    "demo_cnn": Training(steps=400, learning_rate=1e-3, schedule="cosine", l2=1e-3, decayed=_CNN_KERNELS),
+    "demo_mlp": Training(steps=200, learning_rate=5e-4, schedule="cosine"),
+}
+"""Name -> training. "paper": the text's 20,000 steps with the released code's rate, minibatch and penalty, for the whole
+of MNIST. "demo": the least that gives a test accuracy of 0.96 (CNN) and 0.93 (MLP) from the 5,000 embedded images."""
 
 
 class History(NamedTuple):
@@ -99,8 +110,8 @@ class _State(NamedTuple):
 def train(
     apply: Apply,
     params: Params,
-    images: AnyImages,
-    labels: AnyLabels,
+    images: Images,
+    labels: Labels,
     *,
     key: PRNGKey,
     config: Training,
@@ -176,9 +187,7 @@ def train(
     return Trained(state.params, History(np.array(losses), np.array(accuracies)))
 
 
-def evaluate(
-    apply: Apply, params: Params, images: AnyImages, labels: AnyLabels, *, batch_size: int = 500
-) -> float:
+def evaluate(apply: Apply, params: Params, images: Images, labels: Labels, *, batch_size: int = 500) -> float:
     """The share of images whose largest logit is that of their label.
 
     Args:
@@ -236,11 +245,7 @@ def _epoch(
 ) -> tuple[_State, Float[Array, " step"], Int[Array, ""], Bool[Array, ""]]:
     """One epoch: the new state, the loss of each step, the count of correct images, whether all parameters are finite."""
     # XLA leaves the convolutions of a gradient slow inside a loop on a CPU: 550 ms against 43 ms for a step of the CNN.
-    gradient = canonical_convolutions(
-        jax.value_and_grad(
-            partial(_loss, rewrite(apply, {"reduce_window_max": pooling_rule}), config), has_aux=True
-        )
-    )
+    gradient = canonical_convolutions(jax.value_and_grad(partial(_loss, fast_pooling(apply), config), has_aux=True))
     optimizer = _optimizer(config)
 
     def step(state: _State, batch: Int[Array, " batch"]) -> tuple[_State, tuple[Array, Array]]:
@@ -265,7 +270,10 @@ def _count_correct(
         return jnp.sum(jnp.argmax(logits, axis=-1) == batch[1]), jnp.isfinite(logits).all()
 
     whole = len(images) // size
-    head, rest = (images[: whole * size], labels[: whole * size]), (images[whole * size :], labels[whole * size :])
+    head, rest = (
+        (images[: whole * size], labels[: whole * size]),
+        (images[whole * size :], labels[whole * size :]),
+    )
     correct, finite = lax.map(count, jax.tree.map(lambda x: x.reshape(whole, size, *x.shape[1:]), head))
     if len(rest[0]) == 0:
         return correct.sum(), finite.all()
@@ -279,7 +287,7 @@ def _decayed(params: Params, config: Training) -> list[Array]:
     return [leaf for path, leaf in paths if any(f"/{path}".endswith(f"/{name}") for name in config.decayed)]
 
 
-def _check_data(apply: Apply, params: Params, images: AnyImages, labels: AnyLabels) -> None:
+def _check_data(apply: Apply, params: Params, images: Images, labels: Labels) -> None:
     """Raise unless images are a batch, the model gives logits for them, and labels are classes among those."""
     check_images(images)
     one = jax.ShapeDtypeStruct((1, *images.shape[1:]), jnp.asarray(images[:1]).dtype)
@@ -316,9 +324,7 @@ def _check_course(losses: np.ndarray, finite: bool, epoch: int, config: Training
         )
 
 
-def _origin(
-    params: Params, images: AnyImages, labels: AnyLabels, key: PRNGKey, config: Training
-) -> dict[str, Any]:
+def _origin(params: Params, images: Images, labels: Labels, key: PRNGKey, config: Training) -> dict[str, Any]:
     """What a training is a training of, in JSON: two that agree in it go the same way."""
     raw = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
     return {

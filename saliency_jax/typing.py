@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from jax import Array
 from jaxtyping import Float, Key, PyTree, Shaped
 
-Image = Float[Array, "*image"]
-"""One input without its batch axis, usually `[height, width, channel]`."""
+Image = Shaped[Array, "*image"] | Shaped[np.ndarray, "*image"]
+"""One input without its batch axis, usually `[height, width, channel]`: floating point, which every entry checks."""
 
 Map = Float[Array, "*image"]
 """One explanation, shaped like its image."""
 
-Images = Float[Array, "batch height width channel"]
-"""A batch of images."""
+Images = Shaped[Array, "..."] | Shaped[np.ndarray, "..."]
+"""A batch of images `[batch, height, width, channel]`: floating point and of that rank, which every entry checks."""
 
 PRNGKey = Key[Array, ""] | Shaped[Array, "2"]
 """A JAX random key, typed (`jax.random.key`) or raw (`jax.random.PRNGKey`)."""

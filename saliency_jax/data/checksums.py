@@ -55,9 +55,7 @@ def check_content(
     expected = split_facts(name, split)
     shape = (expected.length, *IMAGE_SHAPE)
     if images.shape != shape:
-        raise ValueError(
-            f"{name} {split} must have images of shape {shape}, found {images.shape} in {origin}"
-        )
+        raise ValueError(f"{name} {split} must have images of shape {shape}, found {images.shape} in {origin}")
     found = content_sha256(images, labels)
     if found == expected.content_sha256:
         return

@@ -41,6 +41,4 @@ def load(name: str, split: str, data_dir: str | os.PathLike[str] | None = None) 
         package.joinpath("embedded", "mnist.npz").open("rb") as file,
         np.load(file, allow_pickle=False) as arrays,
     ):
-        return from_grey_bytes(
-            arrays[f"{split}_images"], arrays[f"{split}_labels"], DATASETS[name].class_names
-        )
+        return from_grey_bytes(arrays[f"{split}_images"], arrays[f"{split}_labels"], DATASETS[name].class_names)

@@ -163,9 +163,7 @@ def parse(data: bytes, *, origin: str) -> UInt8[np.ndarray, "*shape"]:
     """
     magic = data[:4]
     if len(magic) < 4 or magic[:3] != bytes([0, 0, _UNSIGNED_BYTE]):
-        raise ValueError(
-            f"{origin}: IDX data of unsigned bytes must begin with 00 00 08, found {magic.hex(' ')!r}"
-        )
+        raise ValueError(f"{origin}: IDX data of unsigned bytes must begin with 00 00 08, found {magic.hex(' ')!r}")
     axes = magic[3]
     header = 4 + 4 * axes
     if len(data) < header:

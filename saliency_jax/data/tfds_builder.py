@@ -33,9 +33,7 @@ def idx_builder_class(official: Any, name: str, idx_dir: Path) -> Any:
         return {split: _examples(name, split, idx_dir) for split in DATASETS[name].splits}
 
     body = {"name": name, "__module__": __name__, "_split_generators": split_generators}
-    return types.new_class(
-        "IdxBuilder", (official,), {"skip_registration": True}, lambda names: names.update(body)
-    )
+    return types.new_class("IdxBuilder", (official,), {"skip_registration": True}, lambda names: names.update(body))
 
 
 def _examples(name: str, split: str, idx_dir: Path) -> Iterator[tuple[int, dict[str, Any]]]:

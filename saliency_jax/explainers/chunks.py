@@ -15,9 +15,7 @@ def samples_at_once() -> int:
     return 5 if jax.default_backend() == "cpu" else 25
 
 
-def fold_chunks(
-    step: Callable[[Any, Array, Array], Any], initial: Any, count: int, *, at_once: int | None
-) -> Any:
+def fold_chunks(step: Callable[[Any, Array, Array], Any], initial: Any, count: int, *, at_once: int | None) -> Any:
     """Fold `step(carry, indices, valid) -> carry` over the places 0 .. count - 1, in chunks of equal size.
 
     Memory grows with the chunk and not with the count. Where the chunks do not divide the count, the last one repeats

@@ -68,9 +68,7 @@ def integrated_gradients(
     return average * difference if multiply_by_input else average
 
 
-def completeness_gap(
-    score: Score, image: Image, attribution: Map, *, baseline: ArrayLike = 0.0
-) -> Float[Array, ""]:
+def completeness_gap(score: Score, image: Image, attribution: Map, *, baseline: ArrayLike = 0.0) -> Float[Array, ""]:
     """What a sum of attributions misses: sum_i R_i - (f(x) - f(x0)), in units of the score.
 
     Args:

@@ -16,16 +16,14 @@ from saliency_jax.typing import Explainer, Image, Map, Score
 
 
 class Moments(NamedTuple):
-    """The running mean of maps and the sum of their squared deviations from it, over `count` samples."""
+    """The running mean of maps and the sum of their squared deviations from it, over so many samples."""
 
-    count: Array
+    samples: Array
     mean: Array
     deviations: Array
 
 
-def smoothgrad(
-    explain: Explainer, *, samples: int = 50, noise: float = 0.15, at_once: int | None = None
-) -> Explainer:
+def smoothgrad(explain: Explainer, *, samples: int = 50, noise: float = 0.15, at_once: int | None = None) -> Explainer:
     """An explainer averaged over noisy copies of the image: R = mean_i explain(x + e_i), e_i ~ N(0, s^2).
 
     The standard deviation is a fraction of the image's range, s = noise * (max x - min x): a constant image has no
@@ -60,16 +58,14 @@ def smoothgrad_squared(
     return _over_noise(
         explain,
         "smoothgrad_squared",
-        lambda moments: jnp.square(moments.mean) + moments.deviations / moments.count,
+        lambda moments: jnp.square(moments.mean) + moments.deviations / moments.samples,
         samples,
         noise,
         at_once,
     )
 
 
-def vargrad(
-    explain: Explainer, *, samples: int = 50, noise: float = 0.15, at_once: int | None = None
-) -> Explainer:
+def vargrad(explain: Explainer, *, samples: int = 50, noise: float = 0.15, at_once: int | None = None) -> Explainer:
     """The variance of an explainer's maps over noisy copies of the image: R = mean_i (explain(x + e_i) - mean)^2.
 
     The deviations are taken from the running mean, so that equal maps (those of a linear model) give exactly 0.
@@ -80,7 +76,7 @@ def vargrad(
     parameter values", section 2.
     """
     return _over_noise(
-        explain, "vargrad", lambda moments: moments.deviations / moments.count, samples, noise, at_once
+        explain, "vargrad", lambda moments: moments.deviations / moments.samples, samples, noise, at_once
     )
 
 
@@ -126,12 +122,12 @@ def _merged(moments: Moments, maps: Array, valid: Array) -> Moments:
     count = jnp.sum(weights)
     mean = maps[0] + jnp.sum(weights * (maps - maps[:1]), axis=0) / count
     deviations = jnp.sum(weights * jnp.square(maps - mean), axis=0)
-    total = moments.count + count
+    total = moments.samples + count
     # The first chunk is taken over whole: there is no running mean yet to correct.
-    first = moments.count == 0
+    first = moments.samples == 0
     shift = jnp.where(first, 0, mean - moments.mean)
     return Moments(
         total,
         jnp.where(first, mean, moments.mean + shift * count / total),
-        moments.deviations + deviations + jnp.square(shift) * moments.count * count / total,
+        moments.deviations + deviations + jnp.square(shift) * moments.samples * count / total,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from saliency_jax.keys import named
-from saliency_jax.tracing.layers import leaf_paths
+from saliency_jax.tracing.layers import leaf_paths, same_structure
 from saliency_jax.typing import Init, Params
 
 Fresh = Callable[[Any, Params], Params]
@@ -42,12 +43,12 @@ def truncated_normal(stddev: float = PAPER_STDDEV) -> Fresh:
         stddev: in units of the parameters.
 
     Raises:
-        ValueError: stddev is not positive.
+        ValueError: stddev is not positive and finite.
 
     Source: Adebayo et al. 2018, appendix on implementation.
     """
-    if stddev <= 0:
-        raise ValueError(f"stddev must be positive, got {stddev}")
+    if not 0 < stddev < math.inf:
+        raise ValueError(f"stddev must be positive and finite, got {stddev}")
 
     def draw(key: Array, leaf: Array) -> Array:
         return stddev * jax.random.truncated_normal(key, -2, 2, leaf.shape, leaf.dtype)
@@ -59,10 +60,10 @@ def uniform(scale: float = PAPER_STDDEV) -> Fresh:
     """Every entry uniform on [-scale, scale]: the paper reports identical results with it.
 
     Raises:
-        ValueError: scale is not positive.
+        ValueError: scale is not positive and finite.
     """
-    if scale <= 0:
-        raise ValueError(f"scale must be positive, got {scale}")
+    if not 0 < scale < math.inf:
+        raise ValueError(f"scale must be positive and finite, got {scale}")
     return _leaf_by_leaf(lambda key, leaf: jax.random.uniform(key, leaf.shape, leaf.dtype, -scale, scale))
 
 
@@ -87,7 +88,7 @@ def _leaf_by_leaf(draw: Callable[[Array, Array], Array]) -> Fresh:
 
 
 def _check_fits(drawn: Params, params: Params) -> None:
-    if jax.tree.structure(drawn) != jax.tree.structure(params):
+    if not same_structure(drawn, params):
         raise ValueError(
             "init(key) must give the structure of params: "
             f"got {jax.tree.structure(drawn)} for {jax.tree.structure(params)}"
@@ -96,4 +97,9 @@ def _check_fits(drawn: Params, params: Params) -> None:
         if jnp.shape(new) != jnp.shape(old):
             raise ValueError(
                 f"init(key) must give the shapes of params: {path} is {jnp.shape(new)} and not {jnp.shape(old)}"
+            )
+        if jnp.result_type(new) != jnp.result_type(old):
+            raise ValueError(
+                f"init(key) must give the dtypes of params: {path} is {jnp.result_type(new)} "
+                f"and not {jnp.result_type(old)}"
             )

@@ -37,10 +37,20 @@ class ModelState(NamedTuple):
 
 
 def comparison(metrics: Mapping[str, Metric]) -> Callable[[Array, Array], Comparison]:
-    """All metrics of two batches of maps `[batch, height, width, channel]`, in one compiled program."""
+    """All metrics of two batches of maps `[batch, height, width, channel]`, in one compiled program.
+
+    Raises:
+        ValueError: when called, a metric does not give a scalar.
+    """
+
+    def score(name: str, pair: tuple[Array, Array]) -> Array:
+        found = metrics[name](*pair)
+        if jnp.shape(found) != ():
+            raise ValueError(f"metric {name!r} must give a scalar for two maps, got shape {jnp.shape(found)}")
+        return found
 
     def compare_pair(pair: tuple[Array, Array]) -> Array:
-        return jnp.stack([metric(*pair) for metric in metrics.values()])
+        return jnp.stack([score(name, pair) for name in metrics])
 
     @jax.jit
     def compare(reference: Array, maps: Array) -> Comparison:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from saliency_jax.checks import check_images, check_targets
+from saliency_jax.checks import check_images, check_key, check_targets
 from saliency_jax.results import open_run, part
 from saliency_jax.sanity.fingerprint import describe, digest
 from saliency_jax.sanity.measurement import comparison, model_state
-from saliency_jax.sanity.parts import Sweep, measure_explainer, measure_models, measure_null
+from saliency_jax.sanity.parts import TRAINED, Sweep, measure_explainer, measure_models, measure_null
 from saliency_jax.sanity.protocols import Protocol, find_protocol
 from saliency_jax.sanity.randomization import Order, stages
 from saliency_jax.scores import class_count
@@ -98,18 +100,21 @@ def parameter_randomization(
     images, targets = jnp.asarray(images), jnp.asarray(targets)
     classes = class_count(apply, params, images)
     check_targets(targets, batch=len(images), classes=classes)
+    # One dtype for what was asked and for what a random model predicts: an explainer is compiled for one of them.
+    targets = targets.astype(jnp.int32)
     labelled = (images, targets) if evaluation is None else (jnp.asarray(evaluation[0]), jnp.asarray(evaluation[1]))
     check_images(labelled[0], "evaluation images")
     check_targets(labelled[1], batch=len(labelled[0]), classes=classes, argument="evaluation labels")
-    seeds = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds must be a positive number or different integers, got {seeds}")
-    if not explainers:
-        raise ValueError("explainers must name at least one explainer, got none")
+    check_key(key, "parameter_randomization")
     protocol = find_protocol(protocol)
     metrics = protocol.metrics if metrics is None else metrics
-    if not metrics:
-        raise ValueError("metrics must name at least one metric, got none")
+    _check_functions(explainers, "explainers")
+    _check_functions(metrics, "metrics")
+    if kept_images < 0:
+        raise ValueError(f"kept_images must not be negative, got {kept_images}")
+    chosen = stages(find_layers(apply, params, images) if layers is None else layers, order=order)
+    if TRAINED in dict(chosen):
+        raise ValueError(f"layers must not be called {TRAINED!r}, which is the name of the model that none randomizes")
     sweep = Sweep(
         apply=apply,
         params=params,
@@ -119,8 +124,8 @@ def parameter_randomization(
         evaluation=labelled,
         explainers=explainers,
         metrics=metrics,
-        stages=stages(find_layers(apply, params, images) if layers is None else layers, order=order),
-        seeds=seeds,
+        stages=chosen,
+        seeds=_seed_numbers(seeds),
         explained_class=protocol.explained_class,
         kept_images=min(kept_images, len(images)),
         batch_size=batch_size,
@@ -132,7 +137,10 @@ def parameter_randomization(
     if folder is not None:
         open_run(folder, _configuration(sweep))
     return _run(sweep, folder, progress).assign_attrs(
-        test="parameter_randomization", protocol=protocol.name, order=order, explained_class=protocol.explained_class
+        test="parameter_randomization",
+        protocol=protocol.name,
+        order=order,
+        explained_class=protocol.explained_class,
     )
 
 
@@ -147,26 +155,20 @@ def _run(sweep: Sweep, folder: Path | None, progress: Progress) -> xr.Dataset:
         progress(name, done, total)
         return measured
 
-    models = {
-        seed: finished(f"models-{seed}", lambda seed=seed: measure_models(sweep, seed)) for seed in sweep.seeds
-    }
+    models = {seed: finished(f"models-{seed}", partial(measure_models, sweep, seed)) for seed in sweep.seeds}
     nulls, compared = [], []
     for name in sweep.explainers:
         explain = sweep.explain(name)
-        reference = _once(lambda explain=explain: explain(sweep.params, sweep.targets))
-        nulls.append(finished(f"{name}-null", lambda ref=reference: measure_null(sweep, ref())))
-        of_seeds = [
-            finished(
-                f"{name}-{seed}",
-                lambda seed=seed, explain=explain, ref=reference: measure_explainer(
-                    sweep, explain, ref(), seed, models[seed]["explained_class"].values
-                ),
-            )
-            for seed in sweep.seeds
-        ]
-        maps = of_seeds[0].get("maps")
+        # Computed when it is first asked for: a resumed run may not need it.
+        reference = cache(partial(explain, sweep.params, sweep.targets))
+        nulls.append(finished(f"null-{name}", partial(measure_null, sweep, reference)))
+        of_seeds = []
+        for seed in sweep.seeds:
+            explained = models[seed]["explained_class"].to_numpy()
+            measure = partial(measure_explainer, sweep, explain, reference, seed, explained)
+            of_seeds.append(finished(f"maps-{name}-{seed}", measure))
         of_explainer = xr.concat([d.drop_vars("maps", errors="ignore") for d in of_seeds], dim="seed", join="exact")
-        compared.append(of_explainer if maps is None else of_explainer.assign(maps=maps))
+        compared.append(of_explainer.assign(maps=of_seeds[0]["maps"]) if "maps" in of_seeds[0] else of_explainer)
     explainers, seeds = list(sweep.explainers), list(sweep.seeds)
     whole = xr.merge(
         [
@@ -182,19 +184,29 @@ def _run(sweep: Sweep, folder: Path | None, progress: Progress) -> xr.Dataset:
         targets=("image", np.asarray(sweep.targets)),
     )
     whole = whole.assign_coords(explainer=explainers, seed=seeds, image=np.arange(len(sweep.images)))
-    return whole.transpose("explainer", "metric", "model", "stage", "seed", "image", ..., *pixels)
+    return whole.transpose("null_kind", "explainer", "metric", "model", "stage", "seed", "image", ..., *pixels)
 
 
-def _once(compute: Callable[[], Any]) -> Callable[[], Any]:
-    """A value computed when it is first asked for, and kept: a resumed run may not need it."""
-    kept: list[Any] = []
+def _seed_numbers(seeds: int | Sequence[int]) -> tuple[int, ...]:
+    rule = "seeds must be a positive number or different integers in [0, 2**32)"
+    try:
+        numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(operator.index, seeds))
+    except TypeError as error:
+        raise TypeError(f"{rule}, got {seeds!r}") from error
+    if not numbers or len(set(numbers)) != len(numbers) or min(numbers) < 0 or max(numbers) >= 2**32:
+        raise ValueError(f"{rule}, got {seeds!r}")
+    return numbers
 
-    def value() -> Any:
-        if not kept:
-            kept.append(compute())
-        return kept[0]
 
-    return value
+def _check_functions(named: Any, argument: str) -> None:
+    """Raise unless `named` gives at least one function a name."""
+    if not isinstance(named, Mapping):
+        raise TypeError(f"{argument} must be a mapping from names to functions, got {type(named).__name__}")
+    if not named:
+        raise ValueError(f"{argument} must name at least one function, got none")
+    for name, function in named.items():
+        if not isinstance(name, str) or not callable(function):
+            raise TypeError(f"{argument} must be a mapping from names to functions, got {name!r}: {function!r}")
 
 
 def _configuration(sweep: Sweep) -> dict[str, Any]:
@@ -205,6 +217,7 @@ def _configuration(sweep: Sweep) -> dict[str, Any]:
         "jax": jax.__version__,
         "saliency_jax": __version__,
         "arrays": {name: digest(tree) for name, tree in {**arrays, "evaluation": sweep.evaluation}.items()},
+        "apply": describe(sweep.apply),
         "explainers": {name: describe(explain) for name, explain in sweep.explainers.items()},
         "metrics": {name: describe(metric) for name, metric in sweep.metrics.items()},
         "fresh": describe(sweep.fresh),

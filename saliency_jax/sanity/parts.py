@@ -69,19 +69,18 @@ def measure_models(sweep: Sweep, seed: int) -> xr.Dataset:
         explained = np.stack([sweep.state(params, sweep.images, sweep.targets).predicted for params in models[1:]])
     else:
         explained = np.tile(np.asarray(sweep.targets), (len(sweep.stages), 1))
-    of_model = {
-        name: ("model", _float32(getattr(states, name))) for name in ("accuracy", "logit_low", "logit_high")
-    }
+    of_model = {name: ("model", _float32(getattr(states, name))) for name in ("accuracy", "logit_low", "logit_high")}
     return xr.Dataset(
         {**of_model, "explained_class": (("stage", "image"), explained.astype(np.int32))},
         coords={"model": [TRAINED, *sweep.stage_names], "stage": sweep.stage_names},
     )
 
 
-def measure_null(sweep: Sweep, reference: Array) -> xr.Dataset:
+def measure_null(sweep: Sweep, reference: Callable[[], Array]) -> xr.Dataset:
     """The metrics where there is nothing to find: the trained model's maps against partners that are not theirs."""
-    partners = null_partners(reference, named(sweep.key, "null"))
-    scores = np.stack([_float32(sweep.compare(reference, partners[name]).scores) for name in NULLS])
+    maps = reference()
+    partners = null_partners(maps, named(sweep.key, "null"))
+    scores = np.stack([_float32(sweep.compare(maps, partners[name]).scores) for name in NULLS])
     return xr.Dataset(
         {"null": (("null_kind", "metric", "image"), scores)},
         coords={"null_kind": list(NULLS), "metric": list(sweep.metrics)},
@@ -89,14 +88,14 @@ def measure_null(sweep: Sweep, reference: Array) -> xr.Dataset:
 
 
 def measure_explainer(
-    sweep: Sweep, explain: Callable, reference: Array, seed: int, explained: np.ndarray
+    sweep: Sweep, explain: Callable, reference: Callable[[], Array], seed: int, explained: np.ndarray
 ) -> xr.Dataset:
     """One explainer's maps of one seed's models, compared with its maps of the trained model.
 
     Args:
         sweep: the test.
         explain: `sweep.explain(name)`.
-        reference: the trained model's maps.
+        reference: gives the trained model's maps.
         seed: which random models.
         explained: the class to explain, `[stage, image]`.
     """
@@ -104,7 +103,7 @@ def measure_explainer(
     compared, pictures = [], []
     for k in range(len(sweep.stages)):
         maps = explain(sweep.randomized(seed, k), jnp.asarray(explained[k]))
-        compared.append(sweep.compare(reference, maps))
+        compared.append(sweep.compare(reference(), maps))
         pictures.append(maps[:kept])
     found = _stacked(compared, Comparison)
     variables: dict[str, Any] = {
@@ -114,7 +113,7 @@ def measure_explainer(
     }
     coordinates = {"stage": sweep.stage_names, "metric": list(sweep.metrics)}
     if kept:
-        drawn = np.stack([reference[:kept], *pictures]).astype(np.float32)
+        drawn = np.stack([reference()[:kept], *pictures]).astype(np.float32)
         variables["maps"] = (("model", "kept_image", "height", "width", "channel"), drawn)
         coordinates["model"] = [TRAINED, *sweep.stage_names]
     return xr.Dataset(variables, coords=coordinates)

@@ -35,9 +35,7 @@ def _rank_and_structure(ssim: str) -> dict[str, Metric]:
 
 PROTOCOLS: dict[str, Protocol] = {
     "paper": Protocol("paper", lambda init: truncated_normal(), "original", _rank_and_structure("ssim")),
-    "released_code": Protocol(
-        "released_code", own_initializer, "argmax", _rank_and_structure("ssim_released_code")
-    ),
+    "released_code": Protocol("released_code", own_initializer, "argmax", _rank_and_structure("ssim_released_code")),
 }
 """The paper's text: weights and biases from a normal of 0.01 cut at two deviations, the class that was explained first.
 The released code: each variable's own initializer, the class with the largest logit of the randomized model."""

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from saliency_jax.tracing.layers import Layer, leaf_paths
+from saliency_jax.tracing.layers import Layer, leaf_paths, same_structure
 from saliency_jax.typing import Params
 
 Order = Literal["top_down", "bottom_up", "independent"]
@@ -44,7 +44,7 @@ def randomize(params: Params, fresh: Params, layers: Sequence[Layer]) -> Params:
     Raises:
         ValueError: fresh has another structure or another shape, or a layer has a path that params have not.
     """
-    if jax.tree.structure(params) != jax.tree.structure(fresh):
+    if not same_structure(params, fresh):
         raise ValueError(
             f"fresh must have the structure of params, got {jax.tree.structure(fresh)} for {jax.tree.structure(params)}"
         )

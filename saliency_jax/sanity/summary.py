@@ -12,7 +12,11 @@ RESAMPLES = 1000
 
 
 def mean_interval(
-    values: xr.DataArray, *, dims: tuple[str, ...] = ("seed", "image"), level: float = LEVEL, resamples: int = RESAMPLES
+    values: xr.DataArray,
+    *,
+    dims: tuple[str, ...] = ("seed", "image"),
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
 ) -> xr.Dataset:
     """The mean over some dimensions and a percentile bootstrap interval that resamples each of them independently.
 

@@ -10,9 +10,7 @@ from saliency_jax.similarity.pairs import as_pair
 from saliency_jax.similarity.ranks import doubled_centred_ranks, sort_key
 
 
-def spearman(
-    a: Float[Array, "..."], b: Float[Array, "..."], *, absolute: bool = False
-) -> Float[Array, ""]:
+def spearman(a: Float[Array, ...], b: Float[Array, ...], *, absolute: bool = False) -> Float[Array, ""]:
     """Spearman's rank correlation of two maps, with average ranks on ties.
 
     `rho = sum(r s) / sqrt(sum(r^2) sum(s^2))`, r and s the centred average ranks of a and b.
@@ -45,7 +43,7 @@ def spearman(
     return jnp.where(jnp.isnan(a).any() | jnp.isnan(b).any(), jnp.nan, rho)
 
 
-def pearson(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, ""]:
+def pearson(a: Float[Array, ...], b: Float[Array, ...]) -> Float[Array, ""]:
     """Pearson's linear correlation of two maps.
 
     `r = sum((a - mean a)(b - mean b)) / sqrt(sum((a - mean a)^2) sum((b - mean b)^2))`
@@ -68,7 +66,7 @@ def pearson(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, ""]:
     return _cosine(_centred(a.ravel()), _centred(b.ravel()))
 
 
-def cosine(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, ""]:
+def cosine(a: Float[Array, ...], b: Float[Array, ...]) -> Float[Array, ""]:
     """The cosine of the angle between two maps seen as vectors.
 
     `cos = sum(a b) / sqrt(sum(a^2) sum(b^2))`, each map first divided by its largest magnitude.

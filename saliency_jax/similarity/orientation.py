@@ -19,7 +19,7 @@ _CLIP = 0.2
 
 
 def hog(
-    image: Float[Array, "..."], *, cell: int = 16, block: int = 3, orientations: int = 9
+    image: Float[Array, ...], *, cell: int = 16, block: int = 3, orientations: int = 9
 ) -> Float[Array, " features"]:
     """Histograms of oriented gradients of an image, with L2-Hys normalized blocks.
 
@@ -27,8 +27,8 @@ def hog(
     the magnitudes summed by direction modulo 180 degrees, bin k from `180 k / orientations` on; in each block of
     cells `v / sqrt(|v|^2 + eps^2)`, clipped at 0.2, and divided once more; `eps = 1e-5`.
 
-    Directions are binned by exact comparisons, and magnitudes are rounded once. So in float32 too a gradient
-    on the border of two bins falls where it falls in float64, and channels of nearly equal magnitude stay ordered.
+    Directions are compared with the borders of the bins to about 1e-10 rad in float32 too, exactly on axes and
+    diagonals, and magnitudes are rounded once: a digit lost there would move whole votes to other bins.
 
     Args:
         image: `[height, width]` or `[height, width, channel]`. Rows and columns beyond the last whole cell only
@@ -48,7 +48,9 @@ def hog(
     Source:
         Dalal and Triggs, "Histograms of oriented gradients for human detection" (2005). Conventions and defaults of
         `skimage.feature.hog(feature_vector=True, channel_axis=-1)`, except that cells are 16 pixels wide, as in the
-        sanity checks. One difference: scikit-image loses a gradient less than 1e-16 rad short of 180 degrees.
+        sanity checks. Two differences: scikit-image loses a gradient less than 1e-16 rad short of 180 degrees; and in
+        float64 its magnitudes are those of the C library, so that of channels equal to the last digit it may take
+        another one.
     """
     image = planes(floating(image, "image"))
     _check_options(image.shape[1:], cell, block, orientations)
@@ -58,8 +60,8 @@ def hog(
 
 
 def hog_correlation(
-    a: Float[Array, "..."],
-    b: Float[Array, "..."],
+    a: Float[Array, ...],
+    b: Float[Array, ...],
     *,
     correlation: Metric = pearson,
     cell: int = 16,
@@ -96,9 +98,7 @@ def hog_correlation(
     )
 
 
-def hog_paper(
-    a: Float[Array, "..."], b: Float[Array, "..."], *, cell: int = 16, block: int = 3
-) -> Float[Array, ""]:
+def hog_paper(a: Float[Array, ...], b: Float[Array, ...], *, cell: int = 16, block: int = 3) -> Float[Array, ""]:
     """HOG similarity as the paper describes it: maps scaled to [-1, 1], Pearson correlation of the features.
 
     Each map is divided by its largest magnitude; a map that is zero everywhere scores NaN.
@@ -126,7 +126,7 @@ def hog_paper(
 
 
 def hog_released_code(
-    a: Float[Array, "..."], b: Float[Array, "..."], *, cell: int = 16, block: int = 3
+    a: Float[Array, ...], b: Float[Array, ...], *, cell: int = 16, block: int = 3
 ) -> Float[Array, ""]:
     """HOG similarity as the released code computes it: maps scaled to [0, 1], Spearman correlation of the features.
 
@@ -150,16 +150,12 @@ def hog_released_code(
         `spearmanr` of `feature.hog(pixels_per_cell=(16, 16))`.
     """
     a, b = as_pair(a, b)
-    return hog_correlation(
-        to_unit_interval(a), to_unit_interval(b), correlation=spearman, cell=cell, block=block
-    )
+    return hog_correlation(to_unit_interval(a), to_unit_interval(b), correlation=spearman, cell=cell, block=block)
 
 
 def _check_options(shape: tuple[int, ...], cell: int, block: int, orientations: int) -> None:
     if min(cell, block, orientations) < 1:
-        raise ValueError(
-            f"cell, block and orientations must be at least 1, found {cell}, {block} and {orientations}"
-        )
+        raise ValueError(f"cell, block and orientations must be at least 1, found {cell}, {block} and {orientations}")
     side, largest = cell * block, min(shape) // block
     if min(shape) < side:
         fits = f"cell={largest} or less would fit" if largest else f"no cell fits: block={block} is too large"
@@ -181,14 +177,14 @@ def _strongest_gradient(
     return picked[0], picked[1], picked[2]
 
 
-def _halves(x: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+def _halves(x: Float[Array, ...]) -> tuple[Float[Array, ...], Float[Array, ...]]:
     """A float as the exact sum of two with half of the digits, whose products are exact."""
     info = jnp.finfo(x.dtype)
     high = lax.reduce_precision(x, exponent_bits=info.nexp, mantissa_bits=(info.nmant + 1) // 2 - 1)
     return high, x - high
 
 
-def _hypotenuse(x: Float[Array, "..."], y: Float[Array, "..."]) -> Float[Array, "..."]:
+def _hypotenuse(x: Float[Array, ...], y: Float[Array, ...]) -> Float[Array, ...]:
     """`sqrt(x^2 + y^2)` rounded once.
 
     A plain sum of squares is not even symmetric in x and y where a compiler fuses multiply and add, and its last

@@ -15,7 +15,7 @@ from saliency_jax.similarity.pairs import floating
 _INTEGERS = {4: jnp.int32, 8: jnp.int64}
 
 
-def ranks(x: Float[Array, "..."]) -> Float[Array, "..."]:
+def ranks(x: Float[Array, ...]) -> Float[Array, ...]:
     """Ranks from 1 to n over all elements; equal elements share the mean of their ranks.
 
     `rank_i = (#{j: x_j < x_i} + #{j: x_j <= x_i} + 1) / 2`
@@ -43,7 +43,7 @@ def ranks(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.where(jnp.isnan(x).any(), jnp.nan, mid_ranks).reshape(x.shape)
 
 
-def sort_key(x: Float[Array, "..."], *, absolute: bool = False) -> Int[Array, " n"]:
+def sort_key(x: Float[Array, ...], *, absolute: bool = False) -> Int[Array, " n"]:
     """Integers in the order of the floats `x`, or of their absolute values, flattened; NaNs somewhere."""
     integer = _INTEGERS[x.dtype.itemsize]
     bits = lax.bitcast_convert_type(x.ravel(), integer)

@@ -15,8 +15,8 @@ from saliency_jax.similarity.scaling import by_largest_magnitude, to_unit_interv
 
 
 def ssim(
-    a: Float[Array, "..."],
-    b: Float[Array, "..."],
+    a: Float[Array, ...],
+    b: Float[Array, ...],
     *,
     window: Literal["uniform", "gaussian"] = "uniform",
     size: int | None = None,
@@ -70,9 +70,7 @@ def ssim(
     # Variances do not feel a shift, and they are differences of squares: small means keep their digits.
     shift = (a.mean((1, 2), keepdims=True) + b.mean((1, 2), keepdims=True)) / 2
     x, y = a - shift, b - shift
-    mean_x, mean_y, mean_xx, mean_yy, mean_xy = _window_means(
-        jnp.stack([x, y, x * x, y * y, x * y]), weights
-    )
+    mean_x, mean_y, mean_xx, mean_yy, mean_xy = _window_means(jnp.stack([x, y, x * x, y * y, x * y]), weights)
     pixels = taps * taps
     unbiased = pixels / (pixels - 1) if sample_covariance else 1.0
     variances = unbiased * (mean_xx - mean_x * mean_x + mean_yy - mean_y * mean_y)
@@ -85,10 +83,11 @@ def ssim(
     return jnp.mean(numerator / denominator)
 
 
-def ssim_paper(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, ""]:
+def ssim_paper(a: Float[Array, ...], b: Float[Array, ...]) -> Float[Array, ""]:
     """SSIM as the paper describes it: maps scaled to [-1, 1], uniform window of 5, data range 2.
 
-    Each map is divided by its largest magnitude; a map that is zero everywhere scores NaN.
+    Each map is divided by its largest magnitude; a map that is zero everywhere scores NaN. A map with heavy tails
+    becomes small by it, and small maps look alike beside the constants: read the score beside its null.
 
     Args:
         a: a map, `[height, width]` or `[height, width, channel]`.
@@ -109,7 +108,7 @@ def ssim_paper(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, "
     return ssim(by_largest_magnitude(a), by_largest_magnitude(b), window="uniform", size=5, data_range=2.0)
 
 
-def ssim_released_code(a: Float[Array, "..."], b: Float[Array, "..."]) -> Float[Array, ""]:
+def ssim_released_code(a: Float[Array, ...], b: Float[Array, ...]) -> Float[Array, ""]:
     """SSIM as the released code computes it: maps scaled to [0, 1], Gaussian window of 11, data range 2.
 
     Signs are kept. A constant map scores NaN. Independent maps with heavy tails score 0.8 to 0.9 here, because

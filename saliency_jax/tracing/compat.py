@@ -1,4 +1,4 @@
-"""The one place that knows how JAX versions differ in the shape of a jaxpr; tested at both ends of the supported range."""
+"""The one place that knows how JAX versions differ in the shape of a jaxpr; tested at both ends of the range."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 from jax.extend.core import Literal, Var
+from jax.interpreters import partial_eval
 
 Jaxpr = Any
 Equation = Any
@@ -32,18 +33,20 @@ def opened(jaxpr: Any) -> tuple[Jaxpr, Sequence[Any]]:
     return getattr(jaxpr, "jaxpr", jaxpr), getattr(jaxpr, "consts", ())
 
 
+def without_dead_code(jaxpr: Jaxpr) -> Jaxpr:
+    """A jaxpr without the equations that no output needs, in calls and loops as well; its inputs all stay."""
+    alive, _ = partial_eval.dce_jaxpr(jaxpr, [True] * len(jaxpr.outvars), instantiate=True)
+    return alive
+
+
 def evaluate_equation(jaxpr: Jaxpr, equation: Equation, values: Sequence[Any]) -> list[Any]:
     """What one equation gives for the values of its inputs.
 
     A public evaluator is handed a jaxpr of this one equation: how a primitive's parameters are bound, its name stack
     and its compilation context stay JAX's own business.
     """
-    by_variable = {
-        atom: value for atom, value in zip(equation.invars, values, strict=True) if isinstance(atom, Var)
-    }
-    alone = jaxpr.replace(
-        constvars=[], invars=list(by_variable), outvars=list(equation.outvars), eqns=[equation]
-    )
+    by_variable = {atom: value for atom, value in zip(equation.invars, values, strict=True) if isinstance(atom, Var)}
+    alone = jaxpr.replace(constvars=[], invars=list(by_variable), outvars=list(equation.outvars), eqns=[equation])
     return jax.core.eval_jaxpr(alone, (), *by_variable.values())
 
 

@@ -50,9 +50,7 @@ def rewrite(f: Callable, rules: Mapping[str, Rule]) -> Callable:
     return rewritten
 
 
-def evaluate(
-    jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], rules: Mapping[str, Rule]
-) -> list[Any]:
+def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], rules: Mapping[str, Rule]) -> list[Any]:
     """The outputs of `jaxpr` at `args`, with `rules` in force at every depth."""
     values = dict(zip(jaxpr.constvars, consts, strict=True)) | dict(zip(jaxpr.invars, args, strict=True))
 

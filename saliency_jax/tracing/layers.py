@@ -7,14 +7,22 @@ of the weights alone, which may all stand at the top of a program, do not count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from saliency_jax.checks import check_images
-from saliency_jax.tracing.compat import Equation, Jaxpr, is_literal, opened, scan_counts, trace
+from saliency_jax.tracing.compat import (
+    Equation,
+    Jaxpr,
+    is_literal,
+    opened,
+    scan_counts,
+    trace,
+    without_dead_code,
+)
 from saliency_jax.typing import Apply, Images, Params
 
 MATRIX_PRODUCTS = ("dot_general", "conv_general_dilated")
@@ -73,6 +81,12 @@ def leaf_paths(params: Params) -> tuple[str, ...]:
     return tuple(path_string(path) for path, _ in jax.tree_util.tree_leaves_with_path(params))
 
 
+def same_structure(a: Params, b: Params) -> bool:
+    """Whether two pytrees have one structure."""
+    structures = {jax.tree.structure(a), jax.tree.structure(b)}
+    return len(structures) == 1
+
+
 def first_uses(apply: Apply, params: Params, images: Images) -> dict[int, _Use]:
     """Leaf index -> where it first meets the image, for the floating-point leaves that do and that matter."""
     leaves, structure = jax.tree.flatten(params)
@@ -83,7 +97,8 @@ def first_uses(apply: Apply, params: Params, images: Images) -> dict[int, _Use]:
         raise
     origins = [_Origin(False, frozenset([i])) for i in range(len(leaves))] + [_Origin(True, frozenset())]
     uses: dict[int, _Use] = {}
-    _follow(traced.jaxpr, origins, uses)
+    # An auxiliary head whose logits nobody takes is no layer, though it runs inside the model's jit.
+    _follow(without_dead_code(traced.jaxpr), origins, uses)
     found = {i: use for i, use in uses.items() if jnp.issubdtype(jnp.result_type(leaves[i]), jnp.floating)}
     if not found:
         raise ValueError("apply(params, images) must use its params: no leaf of params meets the images")
@@ -153,21 +168,10 @@ def _follow(jaxpr: Jaxpr, inputs: Sequence[_Origin], uses: dict[int, _Use]) -> l
     def read(atom: Any) -> _Origin:
         return _NOTHING if is_literal(atom) else origins[atom]
 
-    for equation in _alive(jaxpr):
+    for equation in jaxpr.eqns:
         outputs = _follow_equation(equation, [read(atom) for atom in equation.invars], uses)
         origins.update(zip(equation.outvars, outputs, strict=True))
     return [read(atom) for atom in jaxpr.outvars]
-
-
-def _alive(jaxpr: Jaxpr) -> list[Equation]:
-    """The equations that an output depends on, in order."""
-    needed = {atom for atom in jaxpr.outvars if not is_literal(atom)}
-    alive = []
-    for equation in reversed(jaxpr.eqns):
-        if needed.intersection(equation.outvars) or equation.effects:
-            needed.update(atom for atom in equation.invars if not is_literal(atom))
-            alive.append(equation)
-    return alive[::-1]
 
 
 def _follow_equation(equation: Equation, inputs: list[_Origin], uses: dict[int, _Use]) -> list[_Origin]:
@@ -197,9 +201,7 @@ def _inner(equation: Equation, inputs: list[_Origin]) -> list[tuple[Jaxpr, list[
     return None
 
 
-def _follow_inner(
-    equation: Equation, inner: list[tuple[Jaxpr, list[_Origin]]], uses: dict[int, _Use]
-) -> list[_Origin]:
+def _follow_inner(equation: Equation, inner: list[tuple[Jaxpr, list[_Origin]]], uses: dict[int, _Use]) -> list[_Origin]:
     """Walk the bodies; a loop's carry is walked until what it is made of no longer changes."""
     name = equation.primitive.name
     if name == "scan":

@@ -44,20 +44,26 @@ def max_pool(
         The pooled activations.
 
     Raises:
-        ValueError: the window does not have one size for each spatial axis.
+        ValueError: window_shape, strides or padding have not one positive entry for each spatial axis.
     """
     spatial = inputs.ndim - 2
     strides = (1,) * spatial if strides is None else tuple(strides)
-    if len(window_shape) != spatial or len(strides) != spatial:
-        raise ValueError(
-            f"window_shape and strides need one entry for each of the {spatial} spatial axes of inputs "
-            f"{inputs.shape}, got {tuple(window_shape)} and {strides}"
-        )
+    for argument, sizes in (("window_shape", window_shape), ("strides", strides)):
+        if len(sizes) != spatial or min(sizes, default=1) < 1:
+            raise ValueError(
+                f"{argument} needs one positive entry for each of the {spatial} spatial axes of inputs {inputs.shape}, "
+                f"got {tuple(sizes)}"
+            )
     window, steps = (1, *window_shape, 1), (1, *strides, 1)
-    if isinstance(padding, str):
+    if padding in ("VALID", "SAME"):
         pads = tuple(lax.padtype_to_pads(inputs.shape, window, steps, padding))
+    elif isinstance(padding, str) or len(padding) != spatial:
+        raise ValueError(
+            f'padding must be "VALID", "SAME" or one (low, high) for each of the {spatial} spatial axes of inputs '
+            f"{inputs.shape}, got {padding!r}"
+        )
     else:
-        pads = ((0, 0), *(tuple(pair) for pair in padding), (0, 0))
+        pads = ((0, 0), *((low, high) for low, high in padding), (0, 0))
     if math.prod(window) > LARGEST_UNROLLED_WINDOW:
         return _window_max(inputs, window, steps, pads, (1,) * inputs.ndim)
     return _max_pool(inputs, window, steps, pads, (1,) * inputs.ndim)
@@ -97,13 +103,12 @@ def _max_pool_jvp(
     for value, value_tangent in places:
         # ">=" gives a tie to the earlier place, as XLA does; a NaN, once met, is the maximum.
         keep = (best >= value) | jnp.isnan(best)
-        best, tangent = jnp.where(keep, best, value), jnp.where(keep, tangent, value_tangent)
+        # lax.max and not jnp.where: of 0 and -0 it takes 0, as the windowed maximum does.
+        best, tangent = lax.max(best, value), jnp.where(keep, tangent, value_tangent)
     return best, tangent
 
 
-def _window_places(
-    x: Array, window: Any, strides: Any, padding: Any, dilation: Any, *, fill: float
-) -> Iterator[Array]:
+def _window_places(x: Array, window: Any, strides: Any, padding: Any, dilation: Any, *, fill: float) -> Iterator[Array]:
     """For each place in the window, in row-major order, what stands there in every window: one strided slice each."""
     if any(low or high for low, high in padding):
         x = lax.pad(x, jnp.array(fill, x.dtype), [(low, high, 0) for low, high in padding])

@@ -10,7 +10,7 @@ from saliency_jax.similarity.pairs import floating
 
 
 @pytest.mark.parametrize("kind", map_kinds((1,), 0))
-@pytest.mark.parametrize("shape", [(1,), (2,), (7,), (8,), (9,), (28, 28), (33, 17, 3)])
+@pytest.mark.parametrize("shape", [(1,), (2,), (7,), (8,), (33, 17, 3)])
 def test_ranks_equal_scipy_rankdata(kind, shape):
     x = map_kinds(shape, 1)[kind].astype(np.float32)
     got = jax.jit(ranks)(jnp.asarray(x))

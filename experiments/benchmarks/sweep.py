@@ -1,0 +1,231 @@
+"""What a parameter randomization sweep costs beside its bare gradients, and what each explainer costs a map.
+
+    python experiments/benchmarks/sweep.py
+
+Times, in one process, (a) a whole sweep with everything that it measures and writes and (b) the same number of
+gradients of the same model by one compiled call after another, before and after it; their ratio should stay under 1.2
+with compilation told apart. Then each explainer's time a map in units of one gradient, and the library's gradient
+against jax.grad through flax.linen.max_pool. About five minutes on two cores.
+Writes sweep.json and sweep.txt in the folder --out.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import tyro
+
+import saliency_jax as sj
+from saliency_jax import data, results
+from saliency_jax.models import CNN
+
+GRADIENTS_A_MAP = {
+    "gradient": 1,
+    "gradient_times_input": 1,
+    "sensitivity": 1,
+    "smoothgrad": 50,
+    "integrated_gradients": 50,
+    "smoothgrad_squared": 50,
+    "vargrad": 25,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a parameter randomization sweep costs beside its bare gradients, and what each explainer costs a map."""
+
+    images: int = 64
+    """How many test images are explained."""
+    seeds: int = 2
+    """How many random models for each of the four stages."""
+    repeats: int = 3
+    """How often each short measurement is repeated; medians are reported."""
+    batch: int = 64
+    """The batch of the bare gradient calls."""
+    out: Path = Path("runs/benchmarks")
+    """The folder for the results."""
+
+
+class FlaxPoolCNN(nn.Module):
+    """The same network with the pooling of Flax, as a user would write it."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """The logits of a batch."""
+        hidden = nn.max_pool(nn.relu(nn.Conv(32, (5, 5), name="conv1")(images)), (2, 2), (2, 2))
+        hidden = nn.max_pool(nn.relu(nn.Conv(64, (5, 5), name="conv2")(hidden)), (2, 2), (2, 2))
+        hidden = nn.relu(nn.Dense(1024, name="dense")(hidden.reshape(len(hidden), -1)))
+        return nn.Dense(10, name="logits")(hidden)
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """The wall time of one call whose result is waited for."""
+    began = time.perf_counter()
+    jax.block_until_ready(call())
+    return time.perf_counter() - began
+
+
+def compile_seconds() -> Callable[[], float]:
+    """A clock that reads how long XLA has compiled since it was made; tracing counts as the sweep's own time."""
+    spent = [0.0]
+
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            spent[0] += duration_secs
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    return lambda: spent[0]
+
+
+def bare_gradients(apply: Any) -> Callable[[Any, jax.Array, jax.Array], jax.Array]:
+    """The gradients of a batch's logits, compiled, by the library's own `gradient` and nothing around it."""
+    return jax.jit(
+        jax.vmap(lambda params, x, c: sj.gradient(sj.class_score(apply, params, c), x), in_axes=(None, 0, 0))
+    )
+
+
+def main(options: Options) -> dict[str, Any]:
+    """Measure, write and print."""
+    clock = compile_seconds()
+    split = data.load("mnist", "test")
+    images = jnp.asarray(split.images[: max(options.images, options.batch)])
+    targets = jnp.asarray(split.labels[: len(images)])
+    model = CNN()
+    params = model.init(jax.random.key(0), images[:1])
+    gradients = bare_gradients(model.apply)
+    batch = images[: options.batch], targets[: options.batch]
+    a_batch = [seconds(partial(gradients, params, *batch)) for _ in range(1 + options.repeats)][1:]
+    found = {
+        "options": {name: str(value) for name, value in asdict(options).items()},
+        "jax": jax.__version__,
+        "device": str(jax.devices()[0]),
+        "gradient_ms": 1e3 * median(a_batch) / options.batch,
+        "sweep": measure_sweep(model, params, images, targets, options, clock, partial(gradients, params, *batch)),
+        "explainers": measure_explainers(model, params, images, targets, options, partial(gradients, params, *batch)),
+        "pooling": measure_pooling(*batch, options),
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    results.write_bytes(options.out / "sweep.json", json.dumps(found, indent=1).encode())
+    text = table(found)
+    results.write_bytes(options.out / "sweep.txt", text.encode())
+    print(text)
+    return found
+
+
+def measure_sweep(
+    model: CNN,
+    params: Any,
+    images: Any,
+    targets: Any,
+    options: Options,
+    clock: Callable[[], float],
+    bare: Callable[[], Any],
+) -> dict[str, float]:
+    """The time of a whole sweep, of its compilation, and of as many gradients by bare calls before and after it."""
+    explainers = {name: sj.EXPLAINERS[name] for name in GRADIENTS_A_MAP}
+    maps = options.images * (1 + 4 * options.seeds)
+    calls = -(-maps * sum(GRADIENTS_A_MAP.values()) // options.batch)
+    before = seconds(lambda: [bare() for _ in range(calls)])
+    with TemporaryDirectory() as folder:
+        compiled, began = clock(), time.perf_counter()
+        sj.parameter_randomization(
+            model.apply,
+            params,
+            lambda key: model.init(key, images[:1]),
+            images[: options.images],
+            targets[: options.images],
+            explainers,
+            key=jax.random.key(1),
+            seeds=options.seeds,
+            folder=Path(folder) / "run",
+        )
+        whole, compiling = time.perf_counter() - began, clock() - compiled
+    after = seconds(lambda: [bare() for _ in range(calls)])
+    return {
+        "gradients": calls * options.batch,
+        "whole_s": whole,
+        "compile_s": compiling,
+        "bare_s": (before + after) / 2,
+        "bare_before_s": before,
+        "bare_after_s": after,
+        "ratio": (whole - compiling) / ((before + after) / 2),
+        "ratio_with_compilation": whole / ((before + after) / 2),
+    }
+
+
+def measure_explainers(
+    model: CNN, params: Any, images: Any, targets: Any, options: Options, bare: Callable[[], Any]
+) -> dict[str, dict[str, float]]:
+    """Each explainer's time a map, beside the bare gradient in the same turn."""
+    found = {}
+    for name, gradients in GRADIENTS_A_MAP.items():
+        explain = sj.batched(sj.EXPLAINERS[name], model.apply)
+        call = partial(explain, params, images[: options.images], targets[: options.images], jax.random.key(0))
+        turns = [(seconds(call) / options.images, seconds(bare) / options.batch) for _ in range(1 + options.repeats)]
+        ratio = median(a_map / a_gradient for a_map, a_gradient in turns[1:])
+        found[name] = {
+            "ms_a_map": 1e3 * median(a_map for a_map, _ in turns[1:]),
+            "gradients_a_map": gradients,
+            "ratio_to_its_gradients": ratio / gradients,
+        }
+    return found
+
+
+def measure_pooling(images: Any, targets: Any, options: Options) -> dict[str, float]:
+    """The input gradient of a network with Flax's max pooling: by jax.grad, and by the library on the same model."""
+    model = FlaxPoolCNN()
+    params = model.init(jax.random.key(0), images[:1])
+
+    def plain(params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
+        return jax.grad(sj.class_score(model.apply, params, c))(x)
+
+    ways: list[Callable] = [jax.jit(jax.vmap(plain, in_axes=(None, 0, 0))), bare_gradients(model.apply)]
+    difference = jnp.abs(ways[0](params, images, targets) - ways[1](params, images, targets)).max()
+    turns = [[seconds(partial(way, params, images, targets)) for way in ways] for _ in range(1 + 3 * options.repeats)]
+    return {
+        "jax_grad_ms": 1e3 * median(turn[0] for turn in turns[1:]),
+        "library_ms": 1e3 * median(turn[1] for turn in turns[1:]),
+        "ratio": median(turn[0] / turn[1] for turn in turns[1:]),
+        "largest_difference": float(difference),
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    """The measurements for people."""
+    sweep, pooling = found["sweep"], found["pooling"]
+    lines = [
+        f"JAX {found['jax']} on {found['device']}; one gradient of the CNN: {found['gradient_ms']:.3f} ms",
+        "",
+        f"sweep: {sweep['whole_s']:.1f} s, of which {sweep['compile_s']:.1f} s compiling; its {sweep['gradients']:,} "
+        f"gradients alone: {sweep['bare_before_s']:.1f} s before, {sweep['bare_after_s']:.1f} s after",
+        f"ratio {sweep['ratio']:.2f} (with compilation {sweep['ratio_with_compilation']:.2f})",
+        "",
+        f"{'explainer':24s}{'ms a map':>10s}{'gradients':>11s}{'time / gradients':>18s}",
+    ]
+    for name, row in found["explainers"].items():
+        lines.append(
+            f"{name:24s}{row['ms_a_map']:10.2f}{row['gradients_a_map']:11d}{row['ratio_to_its_gradients']:18.2f}"
+        )
+    lines += [
+        "",
+        f"gradient through flax.linen.max_pool: jax.grad {pooling['jax_grad_ms']:.1f} ms, the library "
+        f"{pooling['library_ms']:.1f} ms: {pooling['ratio']:.2f} times faster, largest difference "
+        f"{pooling['largest_difference']:.1e}",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
