@@ -32,8 +32,9 @@ import saliency_jax as sj
 from saliency_jax import data, plotting, results
 from saliency_jax.keys import named
 from saliency_jax.models import CNN, MLP
+from saliency_jax.presets import PRESETS
 from saliency_jax.sanity.summary import mean_interval
-from saliency_jax.training import PRESETS, Progress, evaluate, train
+from saliency_jax.training import Progress, evaluate, train
 
 DEMO_EXPLAINERS = (
     "gradient",

@@ -131,7 +131,7 @@ def _target(path: Any, leaf: Any) -> Any:
 
 
 def _check_same(stored: Any, like: Params, folder: Folder, step: int) -> None:
-    """Raise ValueError, naming the first leaf, unless the stored tree has the structure, shapes and dtypes of `like`."""
+    """Raise ValueError, naming the first leaf, unless the stored tree has the leaves, shapes and dtypes of `like`."""
     there, here = _kinds(stored), _kinds(like)
     for name in dict.fromkeys((*here, *there)):
         if there.get(name) != here.get(name):
@@ -142,7 +142,7 @@ def _check_same(stored: Any, like: Params, folder: Folder, step: int) -> None:
 
 
 def _kinds(tree: Any) -> dict[str, str]:
-    """Leaf path -> dtype and shape, as in "float32[5, 5, 1, 32]"; a namedtuple's fields and a dict's keys read alike."""
+    """Leaf path -> dtype and shape: "float32[5, 5, 1, 32]". Fields of namedtuples and keys of dicts read alike."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {_name(path): f"{_typed(leaf).dtype}{list(_typed(leaf).shape)}" for path, leaf in leaves}
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jaxtyping import ArrayLike, Float
 
 from saliency_jax.checks import check_finite, check_image
 from saliency_jax.explainers.chunks import fold_chunks
+from saliency_jax.explainers.quadrature import quadrature
 from saliency_jax.tracing.acceleration import accelerated_gradient
 from saliency_jax.typing import Image, Map, Score
 
@@ -39,8 +39,8 @@ def integrated_gradients(
         key: not used; explainers share one signature.
         baseline: x0, a number or an array shaped like the image, in the image's units.
         steps: the number of points on the path; one gradient each.
-        rule: the quadrature, a name in `QUADRATURES`. "paper" is the sum of the released code of Adebayo et al. 2018,
-            whose two ends both have full weight.
+        rule: the quadrature, a name in `quadrature.QUADRATURES`. "paper" is the sum of the released code of Adebayo
+            et al. 2018, whose two ends both have full weight.
         multiply_by_input: False leaves out the factor (x - x0): the local form.
         at_once: how many points are computed together; more is faster on an accelerator and takes more memory.
 
@@ -87,58 +87,6 @@ def completeness_gap(score: Score, image: Image, attribution: Map, *, baseline: 
     if jnp.shape(attribution) != image.shape:
         raise ValueError(f"attribution must be shaped like the image {image.shape}, got {jnp.shape(attribution)}")
     return jnp.sum(attribution) - (score(image) - score(_baseline(baseline, image)))
-
-
-def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """The points in [0, 1] and the weights of a rule of `steps` points, in float64.
-
-    Raises:
-        ValueError: the rule is unknown or steps is too small for it.
-    """
-    if rule not in QUADRATURES:
-        raise ValueError(f"rule must be one of {sorted(QUADRATURES)}, got {rule!r}")
-    least = 2 if rule in ("trapezoid", "paper") else 1
-    if steps < least:
-        raise ValueError(f"steps must be at least {least} for rule {rule!r}, got {steps}")
-    return QUADRATURES[rule](steps)
-
-
-def _gauss_legendre(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    points, weights = np.polynomial.legendre.leggauss(steps)
-    return (points + 1) / 2, weights / 2
-
-
-def _midpoint(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    return (np.arange(steps) + 0.5) / steps, np.full(steps, 1 / steps)
-
-
-def _left(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.arange(steps) / steps, np.full(steps, 1 / steps)
-
-
-def _right(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    return (np.arange(steps) + 1) / steps, np.full(steps, 1 / steps)
-
-
-def _trapezoid(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    weights = np.full(steps, 1 / (steps - 1))
-    weights[[0, -1]] /= 2
-    return np.linspace(0, 1, steps), weights
-
-
-def _paper(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    return np.linspace(0, 1, steps), np.full(steps, 1 / steps)
-
-
-QUADRATURES = {
-    "gauss_legendre": _gauss_legendre,
-    "midpoint": _midpoint,
-    "left": _left,
-    "right": _right,
-    "trapezoid": _trapezoid,
-    "paper": _paper,
-}
-"""The rules of `integrated_gradients`: name -> function of the number of points."""
 
 
 def _baseline(baseline: ArrayLike, image: Array) -> Array:

@@ -121,7 +121,7 @@ def _merged(moments: Moments, maps: Array, valid: Array) -> Moments:
     weights = valid.astype(maps.dtype).reshape(-1, *(1,) * (maps.ndim - 1))
     count = jnp.sum(weights)
     mean = maps[0] + jnp.sum(weights * (maps - maps[:1]), axis=0) / count
-    deviations = jnp.sum(weights * jnp.square(maps - mean), axis=0)
+    deviations = jnp.sum(weights * jnp.square(maps - mean[None]), axis=0)
     total = moments.samples + count
     # The first chunk is taken over whole: there is no running mean yet to correct.
     first = moments.samples == 0

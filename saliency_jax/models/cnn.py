@@ -17,7 +17,7 @@ from saliency_jax.typing import Images
 
 
 class CNN(nn.Module):
-    """Convolutions with ReLU, each halved by max pooling, and a dense layer: conv 32, conv 64, dense 1024, 10 by default.
+    """Convolutions with ReLU, each followed by max pooling, and a dense layer: 32, 64, 1024 and 10 by default.
 
     a_i = maxpool2x2(relu(conv(a_{i-1}) + b_i)), then a dense layer with ReLU and the logits. Convolutions pad with
     zeros to keep the size; an odd row or column left over by the pooling is dropped.

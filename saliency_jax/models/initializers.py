@@ -78,5 +78,5 @@ INITIALIZERS: dict[str, Initializers] = {
     "released_cnn": Initializers(truncated_normal(0.1), initializers.constant(0.1)),
     "released_mlp": Initializers(fan_in_truncated_normal(2.0), initializers.zeros),
 }
-"""Name -> initializers. "paper" is the text's re-initialization of every weight and bias; the released code trains from,
-and goes back to, each network's own, whose biases are constants and so the same after a randomization as before."""
+"""Name -> initializers. "paper" is how the text redraws every weight and bias. The released code trains from each
+network's own and goes back to them; their biases are constants, so a randomization resets them and does not draw."""

@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from saliency_jax.similarity.pairs import as_pair
 from saliency_jax.similarity.ranks import doubled_centred_ranks, sort_key
+from saliency_jax.similarity.scaling import by_largest_magnitude
 
 
 def spearman(a: Float[Array, ...], b: Float[Array, ...], *, absolute: bool = False) -> Float[Array, ""]:
@@ -83,7 +84,7 @@ def cosine(a: Float[Array, ...], b: Float[Array, ...]) -> Float[Array, ""]:
         ValueError: if the shapes differ or the maps are empty.
     """
     a, b = as_pair(a, b)
-    return _cosine(a.ravel() / jnp.abs(a).max(), b.ravel() / jnp.abs(b).max())
+    return _cosine(by_largest_magnitude(a.ravel()), by_largest_magnitude(b.ravel()))
 
 
 def _centred(x: Float[Array, " n"]) -> Float[Array, " n"]:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 def by_largest_magnitude(x: Float[Array, ...]) -> Float[Array, ...]:
     """A map into [-1, 1], zero left in place: `x / max|x|`. All NaN if the map is zero everywhere (0 / 0)."""
-    return x / jnp.abs(x).max()
+    return x / jnp.maximum(x.max(), -x.min())
 
 
 def to_unit_interval(x: Float[Array, ...]) -> Float[Array, ...]:

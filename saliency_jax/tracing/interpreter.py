@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 
 from saliency_jax.tracing.compat import (
@@ -61,7 +62,8 @@ def evaluate(jaxpr: Jaxpr, consts: Sequence[Any], args: Sequence[Any], rules: Ma
         inputs = [read(atom) for atom in equation.invars]
         name = equation.primitive.name
         if name in rules:
-            outputs = rules[name](equation, *inputs)
+            # What a jaxpr holds as a constant may be NumPy's; a rule is given arrays.
+            outputs = rules[name](equation, *map(jnp.asarray, inputs))
         elif name in _ENTER and any(_applies(inner, rules) for inner in _bodies(equation)):
             outputs = _ENTER[name](equation, inputs, rules)
         else:

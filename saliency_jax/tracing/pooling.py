@@ -96,7 +96,7 @@ def _max_pool_jvp(
     geometry = (window, strides, padding, dilation)
     places = zip(
         _window_places(primals[0], *geometry, fill=-jnp.inf),
-        _window_places(tangents[0], *geometry, fill=0),
+        _window_places(tangents[0], *geometry, fill=0.0),
         strict=True,
     )
     best, tangent = next(places)

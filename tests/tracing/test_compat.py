@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+
 from saliency_jax.tracing.compat import (
     evaluate_equation,
     is_literal,
@@ -94,9 +95,7 @@ def test_a_call_and_a_rematerialized_block_open_to_their_equations():
     assert sorted(names(opened(remat.params["jaxpr"])[0])) == ["mul", "sin"]
 
 
-@pytest.mark.parametrize(
-    ("consts", "carry", "xs"), [(0, 1, 0), (0, 0, 1), (2, 1, 1), (1, 3, 2), (3, 2, 0)], ids=str
-)
+@pytest.mark.parametrize(("consts", "carry", "xs"), [(0, 1, 0), (0, 0, 1), (2, 1, 1), (1, 3, 2), (3, 2, 0)], ids=str)
 def test_scan_counts_are_those_that_the_scan_was_built_with(consts, carry, xs):
     def f(given, carried, scanned):
         def step(state, rows):

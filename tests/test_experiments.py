@@ -1,0 +1,89 @@
+"""Each experiment runs from its command, in small, and what it writes is read back."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+from saliency_jax.presets import PRESETS, Training
+from saliency_jax.results import read_dataset
+
+EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
+
+
+def script(name):
+    specification = importlib.util.spec_from_file_location(Path(name).stem, EXPERIMENTS / name)
+    module = importlib.util.module_from_spec(specification)
+    # A dataclass looks its own module up by name.
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def short_training(monkeypatch):
+    monkeypatch.setitem(PRESETS, "demo_cnn", Training(steps=3, learning_rate=1e-3))
+
+
+@pytest.mark.slow
+def test_parameter_randomization_writes_what_it_prints_and_goes_on_from_it(short_training, tmp_path, capsys):
+    module = script("parameter_randomization.py")
+    options = module.Options(images=3, seeds=1, explainers=("gradient", "edges"), out=tmp_path, compilation_cache=None)
+    dataset = module.main(options)
+    printed = capsys.readouterr().out
+    stored = read_dataset(tmp_path / "results.nc")
+    np.testing.assert_array_equal(stored.similarity, dataset.similarity)
+    rows = pd.read_csv(tmp_path / "results.csv")
+    assert len(rows) == dataset.similarity.size == 2 * 3 * 4 * 1 * 3
+    one = rows[(rows.explainer == "gradient") & (rows.metric == "spearman") & (rows.stage == "logits")]
+    np.testing.assert_allclose(
+        one.sort_values("image").similarity,
+        stored.similarity.sel(explainer="gradient", metric="spearman", stage="logits", seed=0),
+        rtol=1e-6,
+    )
+    mean = float(stored.similarity.sel(explainer="gradient", metric="spearman", stage="logits").mean())
+    assert f"{mean:.2f} [" in printed
+    for picture in ("curves.png", "maps.png"):
+        assert (tmp_path / picture).stat().st_size > 10_000
+    again = module.main(options)
+    np.testing.assert_array_equal(again.similarity, dataset.similarity)
+    with pytest.raises(ValueError, match=r"another configuration.*seeds"):
+        module.main(module.Options(images=3, seeds=2, explainers=("gradient", "edges"), out=tmp_path))
+    jax.config.update("jax_compilation_cache_dir", None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"explainers": ("gradients",)}, "--explainers must be among"), ({"images": 0}, "--images must be between")],
+)
+def test_parameter_randomization_names_a_bad_option(options, message, tmp_path):
+    module = script("parameter_randomization.py")
+    with pytest.raises(SystemExit, match=message):
+        module.main(module.Options(**options, out=tmp_path, compilation_cache=None))
+
+
+@pytest.mark.slow
+def test_sweep_benchmark_writes_its_figures(tmp_path):
+    module = script("benchmarks/sweep.py")
+    found = module.main(module.Options(images=1, seeds=1, repeats=1, batch=2, out=tmp_path))
+    assert found["sweep"]["gradients"] >= 5 * sum(module.GRADIENTS_A_MAP.values())
+    assert found["pooling"]["largest_difference"] < 1e-5
+    assert (tmp_path / "sweep.json").stat().st_size > 500
+
+
+@pytest.mark.parametrize("name", ["parameter_randomization.py", "benchmarks/sweep.py"])
+def test_help_says_what_the_script_is_for_and_explains_every_option(name):
+    printed = subprocess.run(
+        [sys.executable, EXPERIMENTS / name, "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    assert f"python experiments/{name}" in printed
+    assert "--out" in printed and "--seeds" in printed

@@ -1,0 +1,113 @@
+"""The figures show what is in the Dataset: their lines, points and images are read back and compared with it."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+
+from saliency_jax import plotting
+
+
+@pytest.fixture
+def dataset():
+    random = np.random.default_rng(0)
+    explainers, metrics, stages = ["gradient", "constant"], ["spearman_abs", "spearman"], ["logits", "conv1"]
+    similarity = random.uniform(-1, 1, size=(2, 2, 2, 3, 5))
+    similarity[1] = np.nan
+    null = random.uniform(-1, 1, size=(2, 2, 5, 3))
+    null[1] = np.nan
+    return xr.Dataset(
+        {
+            "similarity": (("explainer", "metric", "stage", "seed", "image"), similarity),
+            "null": (("explainer", "metric", "image", "null_kind"), null),
+            "maps": (
+                ("explainer", "model", "kept_image", "height", "width", "channel"),
+                random.normal(size=(2, 3, 2, 4, 4, 1)),
+            ),
+            "images": (("kept_image", "height", "width", "channel"), random.uniform(size=(2, 4, 4, 1))),
+        },
+        coords={
+            "explainer": explainers,
+            "metric": metrics,
+            "stage": stages,
+            "model": ["trained", *stages],
+            "seed": [0, 1, 2],
+            "image": np.arange(5),
+            "null_kind": ["other_image", "permuted_pixels", "noise"],
+        },
+        attrs={"order": "top_down"},
+    )
+
+
+@pytest.fixture(autouse=True)
+def close_figures():
+    yield
+    plt.close("all")
+
+
+def test_curves_are_the_means_over_images_and_seeds_and_start_at_one(dataset):
+    figure = plotting.similarity_curves(dataset)
+    panel = figure.axes[0]
+    [curve] = [line for line in panel.lines if len(line.get_ydata()) == 3 and line.get_linestyle() == "-"]
+    expected = dataset.similarity.sel(explainer="gradient", metric="spearman_abs").mean(["seed", "image"])
+    np.testing.assert_allclose(curve.get_ydata(), [1.0, *expected.values])
+
+
+def test_null_stands_beside_the_curves(dataset):
+    panel = plotting.similarity_curves(dataset).axes[1]
+    expected = dataset["null"].sel(explainer="gradient", metric="spearman", null_kind="other_image").mean()
+    drawn = [float(line.get_ydata()[0]) for line in panel.lines if len(line.get_ydata()) == 1]
+    assert any(y == pytest.approx(float(expected)) for y in drawn)
+    assert [label.get_text() for label in panel.get_xticklabels()] == [
+        "trained", "logits", "conv1", "null:\nother image"
+    ]  # fmt: skip
+
+
+def test_explainer_without_values_is_not_drawn(dataset):
+    _, labels = plotting.similarity_curves(dataset).axes[0].get_legend_handles_labels()
+    assert labels == ["gradient"]
+
+
+def test_grid_has_a_row_an_explainer_and_shows_the_summed_channels(dataset):
+    figure = plotting.map_grid(dataset, image=1)
+    assert len(figure.axes) == 2 * (1 + 3)
+    shown = figure.axes[3].images[0].get_array()
+    np.testing.assert_allclose(shown, dataset.maps[0, 2, 1].sum("channel"))
+
+
+def test_signed_maps_are_centred_at_zero_and_others_start_there():
+    _, (left, middle, right) = plt.subplots(1, 3)
+    signed = np.linspace(-1, 2, 16).reshape(4, 4, 1)
+    plotting.show_map(left, signed)
+    low, high = left.images[0].get_clim()
+    assert low == -high and high == pytest.approx(np.percentile(np.abs(signed), 99))
+    plotting.show_map(middle, np.abs(signed))
+    assert middle.images[0].get_clim()[0] == 0
+    plotting.show_map(right, np.zeros((4, 4, 1)))
+    assert np.isfinite(right.images[0].get_clim()).all()
+
+
+def test_sparse_map_whose_percentile_is_zero_is_still_seen():
+    _, axes = plt.subplots()
+    sparse = np.zeros((20, 20, 1))
+    sparse[3, 4] = 5.0
+    plotting.show_map(axes, sparse)
+    assert axes.images[0].get_clim() == (0, 5)
+
+
+@pytest.mark.parametrize(("call", "message"), [("curves", "ssim"), ("grid", "image must be one of the 2")])
+def test_what_is_not_in_the_dataset_is_named(dataset, call, message):
+    with pytest.raises(ValueError, match=message):
+        if call == "curves":
+            plotting.similarity_curves(dataset, metrics=("ssim",))
+        else:
+            plotting.map_grid(dataset, image=2)
+
+
+def test_saved_figure_is_a_picture(dataset, tmp_path):
+    plotting.save(plotting.similarity_curves(dataset), tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
