@@ -92,6 +92,7 @@ def test_single_precision_follows_double_precision(key):
 
 
 SMALL_CNN = CNN(channels=(4, 6), units=16, classes=3)
+init_small_cnn = jax.jit(SMALL_CNN.init)
 SMALL = Training(steps=9, batch_size=8, learning_rate=1e-2, l2=1e-3, decayed=("conv1/kernel", "dense/kernel"))
 
 
@@ -99,7 +100,7 @@ def small_cnn_problem():
     draw = np.random.default_rng(1)
     images = draw.random((37, 8, 8, 1), np.float32)
     labels = draw.integers(0, 3, 37).astype(np.int32)
-    return SMALL_CNN.init(jax.random.key(0), images[:1]), images, labels
+    return init_small_cnn(jax.random.key(0), images[:1]), images, labels
 
 
 def train_small_cnn(**options):
@@ -241,7 +242,7 @@ def test_a_folder_of_another_training_is_refused(tmp_path):
     others = {
         "labels": labels[::-1],
         "images": images[::-1],
-        "params": SMALL_CNN.init(jax.random.key(1), images[:1]),
+        "params": init_small_cnn(jax.random.key(1), images[:1]),
         "key": jax.random.key(6),
     }
     for name, other in others.items():

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import ArrayLike, Float
+from jaxtyping import ArrayLike, Float, Shaped
 
 from saliency_jax.checks import check_finite, check_image
 from saliency_jax.explainers.chunks import fold_chunks
@@ -68,7 +68,7 @@ def integrated_gradients(
     return average * difference if multiply_by_input else average
 
 
-def completeness_gap(score: Score, image: Image, attribution: Map, *, baseline: ArrayLike = 0.0) -> Float[Array, ""]:
+def completeness_gap(score: Score, image: Image, attribution: Shaped[Array, "..."], *, baseline: ArrayLike = 0.0) -> Float[Array, ""]:
     """What a sum of attributions misses: sum_i R_i - (f(x) - f(x0)), in units of the score.
 
     Args:

@@ -100,8 +100,19 @@ def _enter_call(equation: Equation, inputs: Sequence[Any], rules: Mapping[str, R
 
 def _enter_remat(equation: Equation, inputs: Sequence[Any], rules: Mapping[str, Rule]) -> Sequence[Any]:
     params = equation.params
+    if params["differentiated"]:
+        # The second computation of a block: merged with the first, it would save no memory. JAX puts this barrier
+        # itself, where it lowers a block that it has differentiated; the new block is not yet one of those.
+        inputs = _behind_barrier(inputs, params["prevent_cse"])
     remat = partial(jax.checkpoint, prevent_cse=params["prevent_cse"], policy=params["policy"])
     return remat(_closed(params["jaxpr"], rules))(*inputs)
+
+
+def _behind_barrier(values: Sequence[Any], chosen: bool | tuple[bool, ...]) -> list[Any]:
+    """The values, those chosen behind a barrier that XLA does not look through."""
+    mask = (chosen,) * len(values) if isinstance(chosen, bool) else chosen
+    behind = iter(lax.optimization_barrier([v for v, inside in zip(values, mask, strict=True) if inside]))
+    return [next(behind) if inside else v for v, inside in zip(values, mask, strict=True)]
 
 
 def _enter_scan(equation: Equation, inputs: Sequence[Any], rules: Mapping[str, Rule]) -> Sequence[Any]:

@@ -20,10 +20,10 @@ def assert_drawn_from(draws, scale):
 
 
 def test_truncated_normal_is_cut_at_two_sigma_and_not_stretched(key):
-    draws = truncated_normal(0.1)(key, (1_000_000,), jnp.float32)
+    draws = truncated_normal(0.1)(key, (300_000,), jnp.float32)
     assert_drawn_from(draws, 0.1)
     assert CUT_NORMAL.std() == pytest.approx(0.8796, abs=5e-5)
-    assert np.std(draws) == pytest.approx(0.08796, rel=3e-3)
+    assert np.std(draws) == pytest.approx(0.08796, rel=5e-3)
     assert np.abs(np.asarray(draws)).max() > 1.99 * 0.1
 
 
@@ -48,22 +48,23 @@ def test_fan_in_needs_a_kernel_with_inputs(key, shape):
 
 def test_the_paper_redraws_kernels_and_biases_alike(key):
     kernel_init, bias_init = INITIALIZERS["paper"]
-    params = CNN(units=4096, kernel_init=kernel_init, bias_init=bias_init).init(key, jnp.zeros((1, 8, 8, 1)))
+    model = CNN(units=512, kernel_init=kernel_init, bias_init=bias_init)
+    params = jax.jit(model.init)(key, jnp.zeros((1, 12, 12, 1)))
     for layer in params["params"].values():
         assert_drawn_from(layer["kernel"], 0.01)
     assert_drawn_from(params["params"]["dense"]["bias"], 0.01)
 
 
 def test_the_released_cnn_draws_kernels_at_a_tenth_and_sets_biases_to_a_tenth(key):
-    params = CNN().init(key, jnp.zeros((1, 28, 28, 1)))["params"]
+    params = jax.jit(CNN(units=256).init)(key, jnp.zeros((1, 12, 12, 1)))["params"]
     for layer in params.values():
         assert_drawn_from(layer["kernel"], 0.1)
         np.testing.assert_array_equal(layer["bias"], np.float32(0.1))
 
 
 def test_the_released_mlp_draws_by_fan_in_and_sets_biases_to_zero(key):
-    params = MLP().init(key, jnp.zeros((1, 28, 28, 1)))["params"]
-    for name, fan_in in {"hidden1": 784, "hidden2": 2500, "hidden3": 1500, "logits": 500}.items():
+    params = jax.jit(MLP(widths=(300, 200, 100)).init)(key, jnp.zeros((1, 28, 28, 1)))["params"]
+    for name, fan_in in {"hidden1": 784, "hidden2": 300, "hidden3": 200, "logits": 100}.items():
         assert_drawn_from(params[name]["kernel"], 2 / np.sqrt(fan_in))
         assert not params[name]["bias"].any()
 

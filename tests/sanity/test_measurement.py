@@ -9,9 +9,13 @@ from saliency_jax import pearson, spearman
 from saliency_jax.sanity.measurement import comparison, model_state
 
 
-@pytest.mark.parametrize("count", [1, 5, 16, 17, 37])
+def normal(seed, shape):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+@pytest.mark.parametrize("count", [1, 37])
 def test_scores_equal_scipys_for_every_size_of_batch(count):
-    a, b = jax.random.normal(jax.random.key(0), (2, count, 5, 4, 2))
+    a, b = normal(0, (2, count, 5, 4, 2))
     found = comparison({"spearman": spearman, "pearson": pearson})(a, a + b)
     assert found.scores.shape == (2, count)
     for i, (x, y) in enumerate(zip(np.asarray(a, np.float64), np.asarray(a + b, np.float64), strict=True)):
@@ -20,7 +24,7 @@ def test_scores_equal_scipys_for_every_size_of_batch(count):
 
 
 def test_constant_and_nonfinite_maps_of_the_second_batch_are_counted_and_score_nan():
-    reference = jax.random.normal(jax.random.key(0), (6, 4, 4, 1))
+    reference = normal(0, (6, 4, 4, 1))
     maps = reference.at[0].set(0.0).at[1].set(-3.5).at[2, 0, 0, 0].set(jnp.nan).at[3, 1].set(jnp.inf)
     found = comparison({"pearson": pearson})(reference, maps)
     assert (int(found.constant), int(found.nonfinite)) == (2, 2)
@@ -34,7 +38,7 @@ def test_a_map_that_is_constant_in_one_channel_is_not_constant():
 
 
 def test_blemishes_of_the_first_batch_are_not_counted():
-    good = jax.random.normal(jax.random.key(0), (2, 4, 4, 1))
+    good = normal(0, (2, 4, 4, 1))
     found = comparison({"pearson": pearson})(good.at[0].set(1.0).at[1].set(jnp.nan), good)
     assert (int(found.constant), int(found.nonfinite)) == (0, 0)
     assert np.isnan(found.scores).all()
@@ -46,11 +50,11 @@ def test_a_metric_that_is_no_number_is_named():
         comparison({"pearson": pearson, "difference": lambda a, b: a - b})(maps, maps)
 
 
-@pytest.mark.parametrize("count", [1, 7, 256, 300])
+@pytest.mark.parametrize("count", [1, 300])
 def test_the_state_of_a_model_equals_a_direct_evaluation(count):
     given = case()
-    images = jax.random.normal(jax.random.key(5), (count, 8, 8, 1))
-    labels = jax.random.randint(jax.random.key(6), (count,), 0, 3)
+    images = normal(5, (count, 8, 8, 1))
+    labels = jnp.asarray(np.random.default_rng(6).integers(0, 3, count))
     found = model_state(apply)(given.params, images, labels)
     logits = np.asarray(apply(given.params, images))
     np.testing.assert_array_equal(found.predicted, logits.argmax(1))

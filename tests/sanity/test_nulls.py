@@ -9,8 +9,8 @@ from saliency_jax.sanity import NULLS
 from saliency_jax.sanity.nulls import null_partners
 
 
-def maps(count=6, channels=3):
-    return jax.random.t(jax.random.key(1), 3.0, (count, 8, 8, channels))
+def maps(count=6):
+    return jnp.asarray(np.random.default_rng(1).standard_t(3, size=(count, 8, 8, 3)), jnp.float32)
 
 
 def test_there_is_one_partner_of_each_kind_and_in_the_shape_of_the_maps(key):
@@ -21,7 +21,7 @@ def test_there_is_one_partner_of_each_kind_and_in_the_shape_of_the_maps(key):
         assert partner.shape == given.shape and partner.dtype == given.dtype
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
+@pytest.mark.parametrize("count", [2, 6])
 def test_the_partner_from_another_image_is_never_the_images_own(count):
     given = np.asarray(maps(count))
     partner_of = set()
@@ -33,7 +33,7 @@ def test_the_partner_from_another_image_is_never_the_images_own(count):
         assert all(i != place for place, i in enumerate(own))
         assert sorted(own) == list(range(count))
         partner_of.add(own[0])
-    # In 30 draws every other image is a partner of the first one but once in 6 * (5 / 6)^30 = 3 % for 7; these keys do.
+    # 30 draws pass over one of five others once in 160 times; with these keys they do not.
     assert partner_of == set(range(1, count))
 
 
@@ -55,21 +55,22 @@ def test_shuffled_pixels_keep_each_images_pixel_vectors_and_no_two_images_their_
 
 
 def test_noise_is_standard_normal_and_independent_from_image_to_image(key):
-    drawn = np.asarray(null_partners(maps(20), key)["noise"], np.float64)
+    drawn = np.asarray(null_partners(maps(), key)["noise"], np.float64)
     assert scipy.stats.kstest(drawn.ravel(), "norm").statistic < 2.5 / np.sqrt(drawn.size)
-    between = np.corrcoef(drawn.reshape(20, -1))[np.triu_indices(20, 1)]
+    between = np.corrcoef(drawn.reshape(6, -1))[np.triu_indices(6, 1)]
     assert np.abs(between).max() < 5 / np.sqrt(192)
 
 
-@pytest.mark.parametrize("metric", [pearson, spearman])
-@pytest.mark.parametrize("kind", NULLS)
-def test_maps_of_independent_pixels_score_zero_on_average_against_every_partner(metric, kind, key):
+def test_maps_of_independent_pixels_score_zero_on_average_against_every_partner(key):
     count, pixels = 40, 64
-    given = jax.random.normal(jax.random.key(9), (count, 8, 8, 1))
-    scores = jax.vmap(metric)(given, null_partners(given, key)[kind])
-    # Both correlations of independent pixels have the variance 1 / (pixels - 1); partners in a ring are uncorrelated.
-    assert abs(float(jnp.mean(scores))) < 4 / np.sqrt((pixels - 1) * count)
-    assert float(jnp.std(scores)) == pytest.approx(1 / np.sqrt(pixels - 1), rel=4 / np.sqrt(2 * count))
+    given = jnp.asarray(np.random.default_rng(2).normal(size=(count, 8, 8, 1)), jnp.float32)
+    compiled = [jax.jit(jax.vmap(metric)) for metric in (pearson, spearman)]
+    for kind, partners in null_partners(given, key).items():
+        for compare in compiled:
+            scores = np.asarray(compare(given, partners))
+            # Both correlations of independent pixels have the variance 1 / (pixels - 1).
+            assert abs(scores.mean()) < 4 / np.sqrt((pixels - 1) * count), kind
+            assert scores.std() == pytest.approx(1 / np.sqrt(pixels - 1), rel=4 / np.sqrt(2 * count)), kind
 
 
 def test_the_same_key_gives_the_same_partners_and_the_kinds_do_not_share_draws(key):

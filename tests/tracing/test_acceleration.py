@@ -43,20 +43,20 @@ def clipped(x):
 clipped.defvjp(lambda x: (block(x), x), lambda x, cotangent: (jnp.clip(cotangent, -0.1, 0.1) * jnp.cos(x),))
 
 MODELS = {
-    "plain": lambda x: block(block(x)),
-    "jit": jax.jit(lambda x: jax.jit(block)(block(x))),
-    "remat": lambda x: jax.checkpoint(block)(jax.checkpoint(block)(x)),
+    "plain": block,
+    "jit": jax.jit(lambda x: jax.jit(block)(jnp.cos(x))),
+    "remat": jax.checkpoint(lambda x: block(jnp.cos(x))),
     "scan": lambda x: lax.scan(lambda y, bias: (block(y, bias), y.sum()), x, jnp.stack([BIAS, -BIAS]))[0],
     "fixed trips": lambda x: lax.fori_loop(0, 2, lambda i, y: block(y), x),
-    "cond": lambda x: lax.cond(x.sum() > 0, block, lambda x: block(block(x)), x),
+    "cond": lambda x: lax.cond(x.sum() > 0, block, lambda x: maximum(-x), x),
     "vmap": lambda x: jax.vmap(lambda one: block(one[None])[0])(jnp.concatenate([x, -x])),
-    "custom_vjp": lambda x: clipped(x) + block(x),
+    "custom_vjp": lambda x: clipped(x) + x,
 }
 
 
 def score_of(model):
     def score(image):
-        y = maximum(model(image[None]), stride=2)
+        y = model(image[None])
         return jnp.sum(jnp.cos(jnp.arange(y.size).astype(y.dtype)).reshape(y.shape) * y**2)
 
     return score
@@ -76,9 +76,9 @@ def primitives(jaxpr):
 def test_the_gradient_is_that_of_the_score_as_it_stands(model):
     score = score_of(model)
     expected, found = jax.jit(jax.grad(score)), jax.jit(accelerated_gradient(score))
-    for image in (jnp.asarray(IMAGE), jnp.zeros(IMAGE.shape), jnp.full(IMAGE.shape, 0.3)):
+    for image in (IMAGE, np.zeros(IMAGE.shape), np.full(IMAGE.shape, 0.3)):
         np.testing.assert_allclose(found(image), expected(image), rtol=1e-12, atol=1e-12)
-    assert np.any(np.asarray(expected(jnp.asarray(IMAGE))))
+    assert np.any(expected(IMAGE))
     np.testing.assert_array_equal(jax.jit(fast_pooling(score))(IMAGE), jax.jit(score)(IMAGE))
 
 
@@ -86,29 +86,28 @@ def test_the_gradient_is_that_of_the_score_as_it_stands(model):
 def test_no_windowed_maximum_keeps_its_slow_gradient(depth):
     score = score_of(MODELS[depth])
     slow = "select_and_scatter_add"
-    assert slow in set(primitives(trace(jax.grad(score), jnp.asarray(IMAGE)).jaxpr))
-    assert slow not in set(primitives(trace(accelerated_gradient(score), jnp.asarray(IMAGE)).jaxpr))
+    assert slow in set(primitives(trace(jax.grad(score), IMAGE).jaxpr))
+    assert slow not in set(primitives(trace(accelerated_gradient(score), IMAGE).jaxpr))
 
 
-@pytest.mark.parametrize("depth", ["plain", "remat", "scan"])
-def test_forward_over_reverse_is_that_of_the_score_as_it_stands(depth):
+def test_forward_over_reverse_is_that_of_the_score_as_it_stands():
     # Without ties: XLA's own forward derivative of a maximum is not its reverse one where there are any.
-    image, v = jnp.asarray(draw(size=IMAGE.shape)), jnp.asarray(draw(size=IMAGE.shape))
-    score = score_of(lambda x: jnp.tanh(MODELS[depth](x + 1)))
+    image, v = draw(size=IMAGE.shape), draw(size=IMAGE.shape)
+    score = score_of(lambda x: jnp.tanh(MODELS["remat"](x + 1)))
 
     def product(gradient):
         return jax.jit(lambda x, v: jax.jvp(gradient, (x,), (v,))[1])(image, v)
 
     found, expected = product(accelerated_gradient(score)), product(jax.grad(score))
     np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
-    assert np.any(np.asarray(expected))
+    assert np.any(expected)
 
 
 def test_it_can_be_mapped_and_differentiated_in_what_the_score_closes_over():
-    images = jnp.stack([IMAGE, -IMAGE, 0 * IMAGE])
+    images = np.stack([IMAGE, -IMAGE, 0 * IMAGE])
 
     def loss(bias, gradient_of):
-        score = score_of(lambda x: block(x, bias))
+        score = score_of(lambda x: jax.checkpoint(block)(x, bias))
         return jnp.sum(jnp.sin(jax.vmap(gradient_of(score))(images)))
 
     found, expected = (
@@ -129,20 +128,20 @@ def test_images_may_be_pytrees():
     def score(tree):
         return score_of(block)(tree["x"]) * tree["more"][0].sum()
 
-    tree = {"x": jnp.asarray(IMAGE), "more": [jnp.ones(3)]}
+    tree = {"x": IMAGE, "more": [np.ones(3)]}
     found, expected = jax.jit(accelerated_gradient(score))(tree), jax.jit(jax.grad(score))(tree)
     assert jax.tree.structure(found) == jax.tree.structure(tree)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), found, expected)
 
 
-@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
-def test_low_precision_images_keep_their_type(dtype):
+def test_low_precision_images_keep_their_type():
     score = score_of(block)
-    found, expected = accelerated_gradient(score)(jnp.asarray(IMAGE, dtype)), jax.grad(score)(jnp.asarray(IMAGE))
-    assert found.dtype == dtype
-    scale = float(jnp.abs(expected).max())
-    tolerance = 32 * float(jnp.finfo(dtype).eps) * scale
-    np.testing.assert_allclose(found.astype(float), expected, atol=tolerance)
+    expected = jax.jit(jax.grad(score))(IMAGE)
+    for dtype in (jnp.bfloat16, jnp.float16):
+        found = jax.jit(accelerated_gradient(score))(jnp.asarray(IMAGE, dtype))
+        assert found.dtype == dtype
+        tolerance = 32 * float(jnp.finfo(dtype).eps * jnp.abs(expected).max())
+        np.testing.assert_allclose(found.astype(float), expected, rtol=0, atol=tolerance)
 
 
 def random_convolution(seed):
@@ -162,10 +161,10 @@ def random_convolution(seed):
         "feature_group_count": groups,
     }
     shapes = [tuple(sizes[letter] for letter in layout) for sizes, layout in ((lhs, layouts[0]), (rhs, layouts[1]))]
-    return *(jnp.asarray(rng.normal(size=shape)) for shape in shapes), options
+    return *(rng.normal(size=shape) for shape in shapes), options
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(6))
 def test_convolutions_of_every_layout_have_their_gradient(seed):
     lhs, rhs, options = random_convolution(seed)
 
@@ -175,13 +174,13 @@ def test_convolutions_of_every_layout_have_their_gradient(seed):
 
     found, expected = (jax.jit(g(score))((lhs, rhs)) for g in (accelerated_gradient, jax.grad))
     for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12 * float(jnp.abs(other).max()))
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12 * np.abs(other).max())
 
 
 @pytest.mark.parametrize("policy", [None, jax.checkpoint_policies.dots_saveable], ids=["all", "but products"])
 def test_what_a_rematerialized_block_computes_again_is_still_computed_again(policy):
     """Without the barrier in front of it XLA would merge it with the first computation and keep its memory."""
-    score = score_of(jax.checkpoint(lambda x: block(block(x)), policy=policy))
+    score = score_of(jax.checkpoint(lambda x: block(jnp.cos(x)), policy=policy))
     texts = [jax.jit(g(score)).lower(IMAGE).as_text() for g in (jax.grad, accelerated_gradient)]
     barriers = [text.count("optimization_barrier") for text in texts]
     assert barriers[0] > 0
