@@ -7,6 +7,7 @@ A model is a function `apply(params, images) -> logits`; a score is a function o
 # Explainers
 from saliency_jax.explainers import (
     EXPLAINERS,
+    completed,
     completeness_gap,
     constant,
     edges,
@@ -42,6 +43,7 @@ __all__ = [
     "batched",
     "cascade",
     "class_score",
+    "completed",
     "completeness_gap",
     "constant",
     "cosine",

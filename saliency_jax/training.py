@@ -82,11 +82,13 @@ def train(
         params: where to start, a pytree of floating-point arrays, all of which are trained. They stay valid.
         images: `[n, height, width, channel]`, floating point.
         labels: `[n]` integer classes.
-        key: draws the permutations. Everything else is deterministic: the same arguments give the same bits.
+        key: draws the permutations, the only random numbers. The same arguments give the same bits on a CPU; a GPU's
+            kernels must be asked for that with XLA_FLAGS=--xla_gpu_deterministic_ops=true.
         config: steps, minibatches, learning rate, penalty.
         on_epoch: called with a Progress after each epoch.
         folder: where checkpoints go. A training that finds one there goes on from it, and ends with the bits of one
-            that was never broken off.
+            that was never broken off. Data, key, config and first parameters must be the same; `apply` is taken on
+            trust.
         save_seconds: time between checkpoints; 0 for one each epoch. The last epoch always has one.
 
     Returns:

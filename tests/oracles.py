@@ -23,6 +23,12 @@ def cut_normal_weights(key, params):
     }
 
 
+def gradients(apply, params, images, targets):
+    """The gradient of each image's target, one image at a time."""
+    gradient = jax.jit(jax.grad(lambda x, target: apply(params, x[None])[0, target]))
+    return np.stack([gradient(image, int(target)) for image, target in zip(images, targets, strict=True)])
+
+
 def random_at(layers, order):
     """Stage -> the layers that are random there."""
     if order == "independent":

@@ -61,9 +61,7 @@ def spread_evenly(labels: Integer[np.ndarray, " n"], per_class: int) -> Int[np.n
     positions = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     smallest = min(len(of_class) for of_class in positions)
     if not 1 <= per_class <= smallest:
-        raise ValueError(
-            f"images a class must be from 1 to {smallest}, the smallest class; found {per_class}"
-        )
+        raise ValueError(f"images a class must be from 1 to {smallest}, the smallest class; found {per_class}")
     kept = [of_class[np.arange(per_class) * len(of_class) // per_class] for of_class in positions]
     return np.sort(np.concatenate(kept))
 

@@ -13,7 +13,7 @@ from saliency_jax.checks import check_finite, check_image
 from saliency_jax.explainers.chunks import fold_chunks
 from saliency_jax.explainers.quadrature import quadrature
 from saliency_jax.tracing.acceleration import accelerated_gradient
-from saliency_jax.typing import Image, Map, Score
+from saliency_jax.typing import Explainer, Image, Map, Score
 
 
 def integrated_gradients(
@@ -68,7 +68,9 @@ def integrated_gradients(
     return average * difference if multiply_by_input else average
 
 
-def completeness_gap(score: Score, image: Image, attribution: Shaped[Array, "..."], *, baseline: ArrayLike = 0.0) -> Float[Array, ""]:
+def completeness_gap(
+    score: Score, image: Image, attribution: Shaped[Array, "..."], *, baseline: ArrayLike = 0.0
+) -> Float[Array, ""]:
     """What a sum of attributions misses: sum_i R_i - (f(x) - f(x0)), in units of the score.
 
     Args:
@@ -87,6 +89,36 @@ def completeness_gap(score: Score, image: Image, attribution: Shaped[Array, "...
     if jnp.shape(attribution) != image.shape:
         raise ValueError(f"attribution must be shaped like the image {image.shape}, got {jnp.shape(attribution)}")
     return jnp.sum(attribution) - (score(image) - score(_baseline(baseline, image)))
+
+
+def completed(explain: Explainer, *, baseline: ArrayLike = 0.0) -> Explainer:
+    """An explainer of the family of integrated gradients, its maps moved the least that makes them complete.
+
+    R' = R - gap * (x - x0)^2 / ||x - x0||^2, with gap = sum_i R_i - (f(x) - f(x0)).
+
+    The exact average gradient g of a path satisfies g . (x - x0) = f(x) - f(x0). Its estimate by a quadrature is
+    projected on that hyperplane, so that it comes nearer to the exact one in Euclidean distance, whatever the rule
+    and the number of points; the kinks of a ReLU network leave 64 points about 0.1% short.
+
+    Args:
+        explain: such as `integrated_gradients`, with its options fixed by `functools.partial`.
+        baseline: the x0 that it uses.
+
+    Returns:
+        An explainer whose maps sum to f(x) - f(x0). An image equal to its baseline keeps its map.
+
+    Raises:
+        ValueError: when called, the baseline does not fit the image.
+    """
+
+    def explain_completely(score: Score, image: Image, key: Any = None) -> Map:
+        attribution = explain(score, image, key)
+        share = jnp.square(jnp.asarray(image) - _baseline(baseline, jnp.asarray(image)))
+        total = jnp.sum(share)
+        gap = completeness_gap(score, image, attribution, baseline=baseline)
+        return attribution - jnp.where(total > 0, gap / jnp.where(total > 0, total, 1), 0) * share
+
+    return explain_completely
 
 
 def _baseline(baseline: ArrayLike, image: Array) -> Array:

@@ -17,7 +17,7 @@ from saliency_jax.checks import check_images, check_key, check_targets
 from saliency_jax.results import open_run, part
 from saliency_jax.sanity.fingerprint import describe, digest
 from saliency_jax.sanity.measurement import comparison, model_state
-from saliency_jax.sanity.parts import TRAINED, Sweep, measure_explainer, measure_models, measure_null
+from saliency_jax.sanity.parts import TRAINED, Sweep, measure_explainer, measure_models, measure_null, strongly_typed
 from saliency_jax.sanity.protocols import Protocol, find_protocol
 from saliency_jax.sanity.randomization import Order, stages
 from saliency_jax.scores import class_count
@@ -117,7 +117,7 @@ def parameter_randomization(
         raise ValueError(f"layers must not be called {TRAINED!r}, which is the name of the model that none randomizes")
     sweep = Sweep(
         apply=apply,
-        params=params,
+        params=strongly_typed(params),
         fresh=protocol.fresh(init),
         images=images,
         targets=targets,

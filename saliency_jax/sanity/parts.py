@@ -58,7 +58,20 @@ class Sweep(NamedTuple):
         """The model of one stage of one seed, its weights drawn for this stage alone."""
         name, layers = self.stages[stage]
         seed_key = jax.random.fold_in(named(self.key, "fresh"), seed)
-        return randomize(self.params, self.fresh(named(seed_key, name), self.params), layers)
+        return strongly_typed(randomize(self.params, self.fresh(named(seed_key, name), self.params), layers))
+
+
+def strongly_typed(params: Params) -> Params:
+    """The same values, with every dtype explicit.
+
+    `jnp.full(shape, 0.1)` is weakly typed and the array that a checkpoint brings back is not: programs of models that
+    mix the two in different ways would all be compiled anew.
+    """
+
+    def strong(leaf: Any) -> Any:
+        return jnp.asarray(leaf, jnp.result_type(leaf)) if jax.typeof(leaf).weak_type else leaf
+
+    return jax.tree.map(strong, params)
 
 
 def measure_models(sweep: Sweep, seed: int) -> xr.Dataset:

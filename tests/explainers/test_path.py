@@ -1,12 +1,14 @@
 """Integrated gradients against closed forms, SciPy's quadrature and the released code's sum re-derived in NumPy."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import integrate
 
-from saliency_jax import completeness_gap, gradient_times_input, integrated_gradients
+from saliency_jax import completed, completeness_gap, gradient_times_input, integrated_gradients
 from saliency_jax.explainers.quadrature import QUADRATURES, quadrature
 
 SHAPE = (4, 3, 2)
@@ -136,3 +138,31 @@ def test_bad_options_are_named(options, message):
 def test_gap_of_a_map_of_another_shape_is_refused():
     with pytest.raises(ValueError, match="attribution must be shaped like the image"):
         completeness_gap(jnp.sum, jnp.ones(SHAPE), jnp.ones((2, 2)))
+
+
+def test_completed_map_sums_to_the_change_and_is_nearer_to_the_exact_one():
+    with jax.enable_x64(True):
+        random = np.random.default_rng(8)
+        first, second = jnp.asarray(random.normal(size=(24, 200))), jnp.asarray(random.normal(size=200))
+        shift = jnp.asarray(random.normal(size=200))
+
+        def score(z):
+            return jax.nn.relu(z.ravel() @ first + shift) @ second
+
+        exact_steps = 20_000
+        for seed in range(5):
+            _, x, x0 = map(jnp.asarray, drawn(seed))
+            exact = integrated_gradients(score, x, baseline=x0, steps=exact_steps, rule="midpoint", at_once=exact_steps)
+            coarse = partial(integrated_gradients, baseline=x0, steps=8)
+            plain, found = coarse(score, x), completed(coarse, baseline=x0)(score, x)
+            assert abs(completeness_gap(score, x, found, baseline=x0)) < 1e-10
+            assert abs(completeness_gap(score, x, plain, baseline=x0)) > 1e-4
+            # The distance in which the projection is taken: that of the average gradients, R / (x - x0).
+            errors = [jnp.linalg.norm((r - exact) / (x - x0)) for r in (found, plain)]
+            assert errors[0] <= errors[1] * (1 + 1e-9)
+
+
+def test_completed_map_of_an_image_equal_to_its_baseline_is_kept():
+    x = jnp.asarray(drawn(9)[0], jnp.float32)
+    found = completed(partial(integrated_gradients, baseline=x), baseline=x)(lambda z: jnp.sum(jnp.cos(z)), x)
+    assert (found == 0).all()
