@@ -3,6 +3,7 @@ import functools
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -139,7 +140,7 @@ def test_descriptions_are_the_same_in_another_process_whatever_its_hashes_and_ad
     runs = [
         subprocess.Popen(
             [sys.executable, "-c", DESCRIBE_ALL],
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -115,7 +115,7 @@ def test_parts_that_cannot_be_read_are_measured_again_and_kept_aside(tmp_path, u
         "maps-halves-1": lambda content: content[: len(content) // 2],
         "null-halves": lambda content: b"",
         "models-1": lambda content: b"not netCDF",
-        "maps-halves-0": lambda content: content[:-1],
+        "maps-halves-0": lambda content: content[:-8],
     }
     damaged = {}
     for name, damage in damages.items():
@@ -206,23 +206,7 @@ def copies(factor):
 
 
 def test_hostile_names_do_not_meet_on_disk(tmp_path):
-    names = [
-        "a/b",
-        "a%2fb",
-        "a%2Fb",
-        "..",
-        ".",
-        "ä",
-        "a\u0308",
-        "models",
-        "null-x",
-        "x",
-        "x-0",
-        "",
-        " ",
-        "/0",
-        "\u02f0",
-    ]
+    names = ["a/b", "a%2fb", "a%2Fb", "..", ".", "ä", "a\u0308", "models", "null-x", "x", "x-0", "", " ", "/0", "˰"]
     hostile = {name: copies(factor) for factor, name in enumerate(names, start=1)}
     metrics = {"m/1": sj.pearson, "ø": sj.cosine}
     given = case(images=2)
