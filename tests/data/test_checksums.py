@@ -22,9 +22,7 @@ def records():
 
 def test_checksum_is_that_of_the_sorted_records(records):
     images, labels = records
-    slow = sorted(
-        image.tobytes() + struct.pack(">i", label) for image, label in zip(images, labels, strict=True)
-    )
+    slow = sorted(image.tobytes() + struct.pack(">i", label) for image, label in zip(images, labels, strict=True))
     assert content_sha256(images, labels) == hashlib.sha256(b"".join(slow)).hexdigest()
 
 

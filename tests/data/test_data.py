@@ -37,17 +37,13 @@ def test_the_folder_may_be_text_or_a_path(published):
         ("mnist", "validation", "found 'validation'$"),
     ],
 )
-def test_unknown_name_or_split_is_refused_by_every_source_with_the_valid_ones(
-    source, name, split, complaint, tmp_path
-):
+def test_unknown_name_or_split_is_refused_by_every_source_with_the_valid_ones(source, name, split, complaint, tmp_path):
     with pytest.raises(ValueError, match=complaint):
         data.load(name, split, source=source, data_dir=tmp_path)
 
 
 def test_unknown_source_is_refused_with_the_valid_ones():
-    with pytest.raises(
-        ValueError, match=r"source must be one of 'embedded', 'idx', 'tfds'; found 'tdfs' \(did"
-    ):
+    with pytest.raises(ValueError, match=r"source must be one of 'embedded', 'idx', 'tfds'; found 'tdfs' \(did"):
         data.load("mnist", "train", source="tdfs")
 
 
@@ -56,7 +52,5 @@ def test_importing_the_package_imports_neither_tfds_nor_pillow_nor_tensorflow():
         "import sys, saliency_jax.data; "
         "print([m for m in ('tensorflow_datasets', 'tensorflow', 'PIL', 'array_record') if m in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"

@@ -44,13 +44,17 @@ def test_statistics_are_those_of_the_gradients_at_the_same_draws(image, key, at_
 
 
 def test_no_noise_gives_the_explainer_itself(image, key):
-    for explain in (gradient, integrated_gradients):
-        found = smoothgrad(explain, samples=7, noise=0.0)(score, image, key)
-        np.testing.assert_allclose(found, explain(score, image), rtol=1e-6)
-    np.testing.assert_allclose(
-        smoothgrad_squared(gradient, samples=7, noise=0.0)(score, image, key), gradient(score, image) ** 2, rtol=1e-6
-    )
-    assert (vargrad(gradient, samples=7, noise=0.0)(score, image, key) == 0).all()
+    with jax.enable_x64(True):
+        image = jnp.asarray(np.asarray(image), float)
+        for explain in (gradient, integrated_gradients):
+            plain = explain(score, image)
+            smooth, squared, variance = (
+                wrapper(explain, samples=7, noise=0.0)(score, image, key)
+                for wrapper in (smoothgrad, smoothgrad_squared, vargrad)
+            )
+            np.testing.assert_allclose(smooth, plain, rtol=1e-12)
+            np.testing.assert_allclose(squared, plain**2, rtol=1e-12)
+            assert (variance == 0).all()
 
 
 def test_constant_image_has_no_range_and_so_no_noise(key):
