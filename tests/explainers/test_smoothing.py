@@ -43,18 +43,22 @@ def test_statistics_are_those_of_the_gradients_at_the_same_draws(image, key, at_
         np.testing.assert_allclose(found, value, rtol=2e-5, atol=2e-6)
 
 
-def test_no_noise_gives_the_explainer_itself(image, key):
+@pytest.mark.parametrize("explain", [gradient, integrated_gradients])
+def test_no_noise_gives_the_explainer_itself(explain, image, key):
     with jax.enable_x64(True):
         image = jnp.asarray(np.asarray(image), float)
-        for explain in (gradient, integrated_gradients):
-            plain = explain(score, image)
-            smooth, squared, variance = (
-                wrapper(explain, samples=7, noise=0.0)(score, image, key)
-                for wrapper in (smoothgrad, smoothgrad_squared, vargrad)
-            )
-            np.testing.assert_allclose(smooth, plain, rtol=1e-12)
-            np.testing.assert_allclose(squared, plain**2, rtol=1e-12)
-            assert (variance == 0).all()
+
+        @jax.jit
+        def smoothed(x):
+            wrappers = smoothgrad, smoothgrad_squared, vargrad
+            return [wrapper(explain, samples=7, noise=0.0)(score, x, key) for wrapper in wrappers]
+
+        plain = explain(score, image)
+        smooth, squared, variance = smoothed(image)
+        np.testing.assert_allclose(smooth, plain, rtol=1e-12)
+        np.testing.assert_allclose(squared, plain**2, rtol=1e-12)
+        # Not 0 to the last bit: the copies of one chunk may be rounded otherwise than those of the next.
+        assert jnp.sqrt(variance).max() < 1e-14 * jnp.abs(plain).max()
 
 
 def test_constant_image_has_no_range_and_so_no_noise(key):
