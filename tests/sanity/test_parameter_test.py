@@ -124,7 +124,7 @@ def test_the_kept_maps_are_those_of_the_trained_model_and_of_the_first_seeds_sta
 @pytest.mark.parametrize(
     "order, protocol, explained",
     [
-        ("top_down", "paper", "original"),
+        pytest.param("top_down", "paper", "original", marks=pytest.mark.slow),
         ("top_down", "released_code", "argmax"),
         ("bottom_up", "released_code", "argmax"),
         ("independent", "released_code", "argmax"),
