@@ -17,6 +17,7 @@ parts/ holds what is finished, so that a run that was broken off goes on where i
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -118,6 +119,7 @@ def main(options: Options) -> xr.Dataset:
             protocol=options.protocol,
             seeds=options.seeds,
             evaluation=(test.images[:1000], test.labels[:1000]),
+            mesh=jax.make_mesh((jax.device_count(),), ("images",)),
             folder=options.out / "parts",
             progress=advance,
         )
@@ -191,4 +193,6 @@ def _cell(interval: xr.Dataset) -> str:
 
 
 if __name__ == "__main__":
+    # One device a core: XLA computes most convolutions of a small network on a single one.
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
     main(tyro.cli(Options, description=__doc__))

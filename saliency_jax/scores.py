@@ -99,6 +99,8 @@ def batched(
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
     shards = 1 if mesh is None else mesh.devices.shape[0]
+    # jax.make_mesh gives axes that are part of an array's type; maps are to be ordinary arrays.
+    mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
 
     def explain_share(params: Params, items: Any, *, chunk: int) -> Array:
         def explain_one(item: Any) -> Array:

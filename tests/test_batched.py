@@ -117,12 +117,22 @@ check(DRAWS, IMAGES, TARGETS, line, None)
 check(DRAWS, IMAGES, TARGETS, square, 1)
 check(noise, IMAGES, TARGETS, line, None, exact=True)
 check(gradient, IMAGES[:1], TARGETS[:1], line, None)
+check(gradient, *sixteen, jax.make_mesh((8,), ("images",)), None)
+sys.path.insert(0, sys.argv[1] + "/sanity")
+import small_models
+case = small_models.case()
+alone, shared = (
+    small_models.sweep({"gradient": gradient}, case, seeds=1, mesh=mesh)
+    for mesh in (None, jax.make_mesh((8,), ("images",)))
+)
+for name in alone.data_vars:
+    np.testing.assert_allclose(shared[name], alone[name], atol=1e-5, err_msg=name)
 print("done")
 """
 
 
 @pytest.mark.slow
-def test_maps_do_not_depend_on_eight_devices_or_on_a_batch_that_they_do_not_divide():
+def test_maps_and_sweeps_do_not_depend_on_eight_devices_or_on_a_batch_that_they_do_not_divide():
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     run = subprocess.run(
         [sys.executable, "-c", ON_EIGHT_DEVICES, str(Path(__file__).parent)],

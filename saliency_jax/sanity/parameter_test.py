@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.sharding import Mesh
 
 from saliency_jax.checks import check_images, check_key, check_targets
 from saliency_jax.results import open_run, part
@@ -46,6 +47,7 @@ def parameter_randomization(
     evaluation: tuple[Any, Any] | None = None,
     kept_images: int = 4,
     batch_size: int | None = None,
+    mesh: Mesh | None = None,
     folder: Path | str | None = None,
     progress: Progress = lambda name, done, total: None,
 ) -> xr.Dataset:
@@ -74,7 +76,8 @@ def parameter_randomization(
         evaluation: (images, labels) on which each model's accuracy and logits are reported; (images, targets) where
             None.
         kept_images: the maps of this many first images are kept for pictures, of the first seed.
-        batch_size: images explained at once; see `batched`.
+        batch_size: images explained at once on each device; see `batched`.
+        mesh: devices to share the images among; see `batched`.
         folder: where finished parts are kept. A run that was broken off goes on from them; a folder of another
             configuration is refused.
         progress: called as `progress(name, done, total)` after each part.
@@ -129,6 +132,7 @@ def parameter_randomization(
         explained_class=protocol.explained_class,
         kept_images=min(kept_images, len(images)),
         batch_size=batch_size,
+        mesh=mesh,
         key=key,
         compare=comparison(metrics),
         state=model_state(apply),

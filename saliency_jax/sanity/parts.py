@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax import Array
+from jax.sharding import Mesh
 
 from saliency_jax.keys import named
 from saliency_jax.sanity.initializers import Fresh
@@ -40,6 +41,7 @@ class Sweep(NamedTuple):
     explained_class: ExplainedClass
     kept_images: int
     batch_size: int | None
+    mesh: Mesh | None
     key: Any
     compare: Callable[[Array, Array], Comparison]
     state: Callable[[Params, Array, Array], ModelState]
@@ -51,8 +53,14 @@ class Sweep(NamedTuple):
 
     def explain(self, name: str) -> Callable[[Params, Array], Array]:
         """One explainer for all images, compiled once: `(params, classes) -> maps`."""
-        run = batched(self.explainers[name], self.apply, batch_size=self.batch_size)
-        return lambda params, classes: run(params, self.images, classes, named(self.key, "explain"))
+        run = batched(self.explainers[name], self.apply, batch_size=self.batch_size, mesh=self.mesh)
+
+        def explain(params: Params, classes: Array) -> Array:
+            maps = run(params, self.images, classes, named(self.key, "explain"))
+            # The metrics cost little beside the maps: one device takes them all.
+            return maps if self.mesh is None else jax.device_put(maps, self.mesh.devices.flat[0])
+
+        return explain
 
     def randomized(self, seed: int, stage: int) -> Params:
         """The model of one stage of one seed, its weights drawn for this stage alone."""
