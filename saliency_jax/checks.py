@@ -44,6 +44,14 @@ def check_image(image: Any, argument: str = "image") -> None:
     check_finite(image, argument)
 
 
+def check_score_output(output: Any) -> None:
+    """Raise TypeError unless what a score gives for one image, an array or its shape, is one real number."""
+    shape, dtype = getattr(output, "shape", None), getattr(output, "dtype", None)
+    if shape != () or not jnp.issubdtype(dtype, jnp.floating):
+        found = type(output).__name__ if shape is None else f"shape {shape} of {dtype}"
+        raise TypeError(f"score must give one real floating-point number for one image, got {found}")
+
+
 def check_images(images: Any, argument: str = "images") -> None:
     """Raise unless `images` is a batch `[batch, height, width, channel]` of finite floating-point values."""
     check_floating(images, argument)

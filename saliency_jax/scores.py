@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -50,19 +51,36 @@ def class_score(apply: Apply, params: Params, target: Any, *, kind: Kind = "logi
         raise ValueError(f"kind must be one of {sorted(_KINDS)}, got {kind!r}")
     if jnp.shape(target) != () or not jnp.issubdtype(jnp.result_type(target), jnp.integer):
         raise TypeError(f"target must be one integer class, got {target!r}")
+    return ClassScore(apply, params, target, kind)
 
-    def score(image: Any) -> Array:
-        logits = apply(params, image[None])
+
+@dataclass(frozen=True, eq=False)
+class ClassScore:
+    """What `class_score` returns: a function of the image that also says which parameters it is made of.
+
+    Explainers that look inside the model name its layers after these.
+    """
+
+    apply: Apply
+    params: Params
+    target: Any
+    kind: Kind
+
+    def __call__(self, image: Any) -> Array:
+        """The score of one image, `[height, width, channel]` -> scalar."""
+        return self.of_params(self.params, image)
+
+    def of_params(self, params: Params, image: Any) -> Array:
+        """The score of one image under other parameters of the same model."""
+        logits = self.apply(params, image[None])
         if logits.ndim != 2 or logits.shape[0] != 1:
             raise ValueError(
                 f"apply(params, images) must give logits [batch, class], got {logits.shape} for one image {image.shape}"
             )
-        if is_concrete(target):
+        if is_concrete(self.target):
             # NumPy: under somebody's jit jnp would turn a known class into one that cannot be looked at.
-            check_targets(np.asarray(target)[None], batch=1, classes=logits.shape[1], argument="target")
-        return _KINDS[kind](logits[0])[target]
-
-    return score
+            check_targets(np.asarray(self.target)[None], batch=1, classes=logits.shape[1], argument="target")
+        return _KINDS[self.kind](logits[0])[self.target]
 
 
 def batched(

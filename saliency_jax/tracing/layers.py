@@ -95,14 +95,26 @@ def first_uses(apply: Apply, params: Params, images: Images) -> dict[int, _Use]:
     except Exception as error:
         error.add_note(f"while tracing apply(params, images) with images {images.shape}: do params fit the model?")
         raise
-    origins = [_Origin(False, frozenset([i])) for i in range(len(leaves))] + [_Origin(True, frozenset())]
-    uses: dict[int, _Use] = {}
-    # An auxiliary head whose logits nobody takes is no layer, though it runs inside the model's jit.
-    _follow(without_dead_code(traced.jaxpr), origins, uses)
-    found = {i: use for i, use in uses.items() if jnp.issubdtype(jnp.result_type(leaves[i]), jnp.floating)}
+    found = uses_in(traced.jaxpr, leaves)
     if not found:
         raise ValueError("apply(params, images) must use its params: no leaf of params meets the images")
     return found
+
+
+def uses_in(jaxpr: Jaxpr, leaves: Sequence[Any]) -> dict[int, _Use]:
+    """`first_uses` in a jaxpr whose first inputs are the leaves and whose others are what is explained."""
+    origins = [_Origin(i >= len(leaves), frozenset([i] if i < len(leaves) else [])) for i in range(len(jaxpr.invars))]
+    uses: dict[int, _Use] = {}
+    # An auxiliary head whose logits nobody takes is no layer, though it runs inside the model's jit.
+    _follow(without_dead_code(jaxpr), origins, uses)
+    return {i: use for i, use in uses.items() if jnp.issubdtype(jnp.result_type(leaves[i]), jnp.floating)}
+
+
+def layer_names(params: Params, jaxpr: Jaxpr) -> list[str | None]:
+    """For each leaf of params, the name of its layer; None for one that never meets what is explained."""
+    uses = uses_in(jaxpr, jax.tree.leaves(params))
+    by_path = {path: layer.name for layer in ordered_layers(params, uses) for path in layer.paths}
+    return [by_path.get(path) for path in leaf_paths(params)]
 
 
 def ordered_layers(params: Params, uses: dict[int, _Use]) -> tuple[Layer, ...]:
