@@ -205,9 +205,9 @@ def conv(rng, channels, features, size, groups=1, **options):
 def any_conv(rng, shape, linear):
     channels, size = shape[-1], pick(rng, [(3, 3), (3, 3), (2, 2), (1, 1), (3, 1)])
     if max(shape) <= 8 and rng.random() < 0.3:
-        return conv(rng, channels, channels + 1, size, strides=(2, 2), padding=pick(rng, ["SAME", "VALID"]))
+        return conv(rng, channels, channels + 2, size, strides=(2, 2), padding=pick(rng, ["SAME", "VALID"]))
     groups = pick(rng, [1, channels, math.gcd(channels, 2), math.gcd(channels, 3)])
-    features = groups * int(rng.integers(1, 3)) if groups > 1 else int(rng.integers(2, 7))
+    features = groups * int(rng.integers(1, 3)) if groups > 1 else int(rng.integers(4, 7))
     strides, dilation = pick(rng, [(1, 1), (1, 1), (2, 2), (2, 1)]), pick(rng, [(1, 1), (1, 1), (2, 2), (1, 2)])
     options = {"window_strides": strides, "padding": pick(rng, ["SAME", "VALID", ((1, 1), (0, 2))])}
     return conv(rng, channels, features, size, groups, rhs_dilation=dilation, **options)
@@ -416,8 +416,10 @@ FLATTENED = {
     "global_max": lambda p, x: x.max((1, 2)),
     "flatten": lambda p, x: x.reshape(len(x), -1),
 }
-OPENINGS = [unit, unit, unit, dense_unit, residual, concatenation, wrapped, wrapped, scanned, conditional]
-BLOCKS = [*OPENINGS, max_pool, max_pool, max_pool, average_pool, average_pool, average_pool, batch_norm]
+# What can widen an image of one channel: through narrow networks hardly any gradient comes.
+OPENINGS = [unit, unit, unit, any_conv, dense_unit]
+BLOCKS = [unit, dense_unit, residual, concatenation, wrapped, wrapped, wrapped, scanned, scanned, conditional]
+BLOCKS += [max_pool, max_pool, max_pool, average_pool, average_pool, average_pool, batch_norm]
 SMOOTH_BLOCKS = [sample_norm, sample_norm, gated, glu, glu, attention]
 
 

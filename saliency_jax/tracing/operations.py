@@ -75,6 +75,17 @@ class Plan(NamedTuple):
         return self._replace(operations=operations)
 
 
+def turns(plan: Plan, around: tuple[int, ...] = ()) -> dict[str, tuple[int, ...]]:
+    """Operation name -> the lengths of the scans that it stands in, the outermost first."""
+    found = {}
+    for operation in plan.operations:
+        length = (operation.steps[0].equation.params["length"],) if operation.kind == "scan" else ()
+        for body in operation.bodies:
+            found |= turns(body, (*around, *length))
+        found[operation.name] = around
+    return found
+
+
 LINEAR = ("convolution", "dense", "average_pool", "affine", "normalization")
 """Kinds with one input and a result that is affine in it, once a normalization's statistics are held fixed."""
 

@@ -37,7 +37,19 @@ class Site(NamedTuple):
         return jax.vjp(self.function, *self.inputs)[1](cotangent)
 
 
-BackwardRule = Callable[[Site, Any], Sequence[Array]]
+class Cotangents(NamedTuple):
+    """What a backward rule returns that also answers whoever handed something to its operation.
+
+    Attributes:
+        inputs: one cotangent for each of the site's inputs.
+        given: the cotangent of `site.given`.
+    """
+
+    inputs: Sequence[Array]
+    given: Any
+
+
+BackwardRule = Callable[[Site, Any], Sequence[Array] | Cotangents]
 """`rule(site, cotangent) -> cotangents`, one for each of the site's inputs."""
 
 
@@ -102,7 +114,8 @@ def backward(rule: BackwardRule) -> Visitor:
             found = rule(site, cotangent)
             # Whoever differentiates in the weights gets their true gradient; XLA drops what nobody asks for.
             _, of_sides = jax.vjp(lambda sides: _result(operation.run(inputs, sides)), sides)
-            return list(found), of_sides(cotangent)[0], None
+            of_inputs, of_given = found if isinstance(found, Cotangents) else (found, None)
+            return list(of_inputs), of_sides(cotangent)[0], of_given
 
         replaced.defvjp(forward, back)
         output = replaced(list(inputs), list(sides), given)

@@ -13,7 +13,7 @@ from jax import Array
 from saliency_jax.checks import check_images
 from saliency_jax.tracing.execution import Visited
 from saliency_jax.tracing.naming import Planned, plan_with_params
-from saliency_jax.tracing.operations import Operation, Plan
+from saliency_jax.tracing.operations import Operation, Plan, turns
 from saliency_jax.tracing.override import run_planned
 from saliency_jax.typing import Apply, Images, Params
 
@@ -89,10 +89,11 @@ def activations(
 
 def planned_taps(planned: Planned) -> tuple[Tap, ...]:
     """The taps of a plan."""
-    operations = list(_tapped(planned.plan, ()))
+    operations = list(_tapped(planned.plan))
+    lengths = turns(planned.plan)
     addresses = _addresses(planned.plan, [operation for operation, _ in operations])
     return tuple(
-        Tap(operation.name, shape, operation.kind, tuple(addresses.get(operation.name, ())))
+        Tap(operation.name, (*lengths[operation.name], *shape), operation.kind, tuple(addresses.get(operation.name, ())))
         for operation, shape in operations
     )
 
@@ -166,14 +167,13 @@ def _probed(value: Array, probe: Array) -> Array:
 _probed.defvjp(lambda value, probe: (value, None), lambda _, cotangent: (cotangent, cotangent))
 
 
-def _tapped(plan: Plan, turns: tuple[int, ...]) -> Iterator[tuple[Operation, tuple[int, ...]]]:
-    """The operations of a plan that are taps, at every depth, with the shapes of their values."""
+def _tapped(plan: Plan) -> Iterator[tuple[Operation, tuple[int, ...]]]:
+    """The operations of a plan that are taps, at every depth, with the shapes of their values in one turn."""
     for operation in plan.operations:
-        length = (operation.steps[0].equation.params["length"],) if operation.kind == "scan" else ()
         for body in operation.bodies:
-            yield from _tapped(body, (*turns, *length))
+            yield from _tapped(body)
         if operation.kind not in _NOT_TAPPED and len(operation.outputs) == 1:
-            yield operation, (*turns, *plan.program.avals[operation.outputs[0]].shape)
+            yield operation, plan.program.avals[operation.outputs[0]].shape
 
 
 def _addresses(plan: Plan, tapped: Sequence[Operation]) -> dict[str, list[str]]:

@@ -1,0 +1,279 @@
+"""How relevance goes back through one operation: `rule(site, relevance) -> Shares`.
+
+Notation: an operation computes z_k = sum_i x_i w_ik + b_k; R_k is the relevance of z_k; s(z) = z + epsilon sign(z), with
+sign(0) = 1; x+ = max(x, 0), x- = min(x, 0). Scalings that follow a matrix product, such as an inference BatchNorm, are
+part of w and b. Options are keyword-only; fix them with `functools.partial`. Where a rule takes `bias`, False leaves the
+bias out of z, and relevance that it would take stays with the inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from saliency_jax.explainers.lrp.linear import bias_of, held, linear_layer
+from saliency_jax.tracing.operations import LINEAR
+from saliency_jax.tracing.override import Site
+from saliency_jax.tracing.pooling import pooling_rule
+
+EPSILON = 1e-6
+
+
+class Shares(NamedTuple):
+    """Where relevance goes.
+
+    Attributes:
+        inputs: the relevance of each of the operation's inputs, shaped like it.
+        bias: the relevance that its biases took, a scalar.
+    """
+
+    inputs: tuple[Array, ...]
+    bias: Array | float = 0.0
+
+
+Rule = Callable[[Site, Array], Shares]
+
+
+def epsilon(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bool = True) -> Shares:
+    """R_i = x_i sum_k w_ik R_k / s(z_k); with several inputs, for all of them together.
+
+    Source: Bach et al. 2015, equation 58.
+    """
+    if site.operation.kind not in LINEAR:
+        quotient = _quotient(relevance, site.output, epsilon)
+        return Shares(tuple(x * g for x, g in zip(site.inputs, site.gradient(quotient), strict=True)))
+    [x] = site.inputs
+    shift = bias_of(site)
+    # The model's own result is z: nothing has to be computed again.
+    quotient = _quotient(relevance, site.output if bias else site.output - shift, epsilon)
+    _, pull = jax.vjp(held(site), x)
+    return Shares((x * pull(quotient)[0],), jnp.sum(shift * quotient) if bias else 0.0)
+
+
+def zero(site: Site, relevance: Array) -> Shares:
+    """R_i = x_i sum_k w_ik R_k / z_k, nothing where z_k is 0: gradient times input, layer by layer.
+
+    Source: Bach et al. 2015, equation 56; Montavon et al. 2019, section 10.2.1 (LRP-0).
+    """
+    return epsilon(site, relevance, epsilon=0.0)
+
+
+norm = epsilon
+"""Relevance by share of the result, for sums and average pools: the rule epsilon with no weights to look at."""
+
+
+def gamma(site: Site, relevance: Array, *, gamma: float = 0.25, epsilon: float = EPSILON, bias: bool = True) -> Shares:
+    """What speaks for the sign of z_k counts 1 + gamma times; for z_k > 0:
+
+    R_i = sum_k [x+_i (w + gamma w+)_ik + x-_i (w + gamma w-)_ik] R_k / s(the same summed over i, + b_k + gamma b+_k),
+    for z_k < 0 with w+ and w- exchanged and b-, for z_k = 0 nothing.
+
+    Source: Montavon et al. 2019, section 10.2.3; its form for inputs of both signs, Andeol et al. 2021.
+    """
+    layer = linear_layer(site)
+    high, low = _positive(layer.weights), _negative(layer.weights)
+    shift = layer.bias if bias else jnp.zeros_like(layer.bias)
+    found = []
+    for wins, up, down, b in ((layer.output > 0, high, low, _positive), (layer.output < 0, low, high, _negative)):
+        terms = (
+            (_positive(layer.x), layer.weights + gamma * up),
+            (_negative(layer.x), layer.weights + gamma * down),
+        )
+        part = jnp.where(wins, relevance, 0)
+        found.append(_share(layer.apply, terms, shift + gamma * b(shift), part, epsilon))
+    return Shares((found[0].inputs[0] + found[1].inputs[0],), found[0].bias + found[1].bias)
+
+
+def z_plus(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bool = True) -> Shares:
+    """R_i = sum_k (x+_i w+_ik + x-_i w-_ik) R_k / s(the same summed over i, + b+_k); alpha-beta with 1 and 0.
+
+    Source: Montavon et al. 2017, equation 13.
+    """
+    layer = linear_layer(site)
+    terms = ((_positive(layer.x), _positive(layer.weights)), (_negative(layer.x), _negative(layer.weights)))
+    return _share(layer.apply, terms, _positive(layer.bias) if bias else None, relevance, epsilon)
+
+
+def alpha_beta(
+    site: Site,
+    relevance: Array,
+    *,
+    alpha: float = 2.0,
+    beta: float = 1.0,
+    epsilon: float = EPSILON,
+    bias: bool = True,
+) -> Shares:
+    """alpha times the shares of what raises z_k minus beta times those of what lowers it; alpha - beta = 1.
+
+    Where nothing lowers z_k its inputs get alpha R_k in all: this rule need not conserve relevance.
+
+    Raises:
+        ValueError: alpha or beta is negative, or alpha - beta is not 1.
+
+    Source: Bach et al. 2015, equation 60.
+    """
+    if alpha < 0 or beta < 0 or abs(alpha - beta - 1) > 1e-9:
+        raise ValueError(f"alpha and beta must not be negative, with alpha - beta = 1; got {alpha} and {beta}")
+    raising = z_plus(site, relevance, epsilon=epsilon, bias=bias)
+    layer = linear_layer(site)
+    terms = ((_positive(layer.x), _negative(layer.weights)), (_negative(layer.x), _positive(layer.weights)))
+    lowering = _share(layer.apply, terms, _negative(layer.bias) if bias else None, relevance, epsilon)
+    [up], [down] = raising.inputs, lowering.inputs
+    return Shares((alpha * up - beta * down,), alpha * raising.bias - beta * lowering.bias)
+
+
+def z_box(site: Site, relevance: Array, *, low: Any = 0.0, high: Any = 1.0, epsilon: float = EPSILON) -> Shares:
+    """R_i = sum_k (x_i w_ik - low_i w+_ik - high_i w-_ik) R_k / s(the same summed over i), for x in [low, high].
+
+    Args:
+        site: the operation.
+        relevance: of its result.
+        low: the least value of each input, one number or an array that broadcasts to the input.
+        high: the greatest.
+        epsilon: of s.
+
+    Source: Montavon et al. 2017, equation 14.
+    """
+    layer = linear_layer(site)
+    low, high = (jnp.broadcast_to(jnp.asarray(bound, layer.x.dtype), layer.x.shape) for bound in (low, high))
+    terms = ((layer.x, layer.weights), (-low, _positive(layer.weights)), (-high, _negative(layer.weights)))
+    return _share(layer.apply, terms, None, relevance, epsilon)
+
+
+def w_square(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bool = True) -> Shares:
+    """R_i = sum_k w_ik^2 R_k / s(sum_i w_ik^2 + b_k^2).
+
+    Source: Montavon et al. 2017, equation 12.
+    """
+    layer = linear_layer(site)
+    terms = ((jnp.ones_like(layer.x), jnp.square(layer.weights)),)
+    return _share(layer.apply, terms, jnp.square(layer.bias) if bias else None, relevance, epsilon)
+
+
+def flat(site: Site, relevance: Array, *, epsilon: float = EPSILON) -> Shares:
+    """Every input that z_k sees gets the same share of R_k.
+
+    Source: Lapuschkin et al. 2019, supplementary note 1.
+    """
+    layer = linear_layer(site)
+    terms = ((jnp.ones_like(layer.x), jnp.ones_like(layer.weights)),)
+    return _share(layer.apply, terms, None, relevance, epsilon)
+
+
+def pass_through(site: Site, relevance: Array) -> Shares:
+    """R_i = R_k: for activations, and for a normalization that is not folded into a layer.
+
+    Where an input was broadcast to the result, its places add up.
+    """
+    [x] = site.inputs
+    return Shares((_unbroadcast(relevance, x),))
+
+
+class Unfolded(NamedTuple):
+    """A rule for scalings and shifts that are then not folded into the layer before them; see `unfolded`."""
+
+    rule: Rule
+
+    def __call__(self, site: Site, relevance: Array) -> Shares:
+        """The rule itself."""
+        return self.rule(site, relevance)
+
+
+def unfolded(rule: Rule) -> Rule:
+    """The rule, for an "affine" operation that is to stay one: `("affine", unfolded(pass_through))` leaves every
+    inference BatchNorm an operation of its own, and lets relevance pass it.
+    """
+    return Unfolded(rule)
+
+
+def gradient(site: Site, relevance: Array) -> Shares:
+    """The operation's own gradient, as if relevance were one. It conserves nothing."""
+    return Shares(site.gradient(relevance))
+
+
+def winner(site: Site, relevance: Array) -> Shares:
+    """All of R_k to the input that was the maximum, the first of several: the gradient's way through a max pool."""
+    operation = site.operation
+    if operation.primitive == "reduce_window_max":
+        _, pull = jax.vjp(lambda x: pooling_rule(operation.steps[0].equation, x)[0], *site.inputs)
+        return Shares(pull(relevance))
+    return Shares(site.gradient(relevance))
+
+
+def halves(site: Site, relevance: Array) -> Shares:
+    """R_k in equal parts to the factors of a product of two things that depend on the image, such as a gate.
+
+    Source: Achtibat et al. 2024 (AttnLRP), equation 14 with two factors.
+    """
+    return Shares(tuple(_unbroadcast(relevance / len(site.inputs), x) for x in site.inputs))
+
+
+def bilinear(site: Site, relevance: Array, *, epsilon: float = EPSILON) -> Shares:
+    """Half of R_k to each factor of a matrix product, within it by share: R_ji = sum_p a_ji v_ip R_jp / s(2 z_jp).
+
+    Source: Achtibat et al. 2024 (AttnLRP), equation 15.
+    """
+    quotient = _quotient(relevance, 2 * site.output, epsilon)
+    return Shares(tuple(x * g for x, g in zip(site.inputs, site.gradient(quotient), strict=True)))
+
+
+def softmax(site: Site, relevance: Array) -> Shares:
+    """R_i = x_i (R_i - s_i sum_j R_j), s the softmax of x: a Taylor expansion, whose constant term the bias share is.
+
+    Source: Achtibat et al. 2024 (AttnLRP), equation 13.
+    """
+    [x] = site.inputs
+    # x times the softmax's own gradient for R / s, which holds for a softmax along any axis.
+    [found] = site.gradient(_quotient(relevance, site.output, 0.0))
+    return Shares((x * found,), jnp.sum(relevance) - jnp.sum(x * found))
+
+
+def numerator(site: Site, relevance: Array) -> Shares:
+    """All of R_k to the numerator of a quotient; what it is divided by is held fixed."""
+    step = site.operation.steps[-1]
+    top = step.inputs[0]
+    return Shares(
+        tuple(
+            _unbroadcast(relevance, x) if number == top else jnp.zeros_like(x)
+            for number, x in zip(site.operation.inputs, site.inputs, strict=True)
+        )
+    )
+
+
+def _share(
+    apply: Callable[[Array, Array], Array],
+    terms: Sequence[tuple[Array, Array]],
+    bias: Array | None,
+    relevance: Array,
+    epsilon: float,
+) -> Shares:
+    """Relevance in proportion to sum_t apply(x_t, w_t) + bias, to the inputs x_t and the bias."""
+    results, pulls = zip(*(jax.vjp(lambda v, w=w: apply(v, w), x) for x, w in terms), strict=True)
+    z = sum(results[1:], results[0])
+    quotient = _quotient(relevance, z if bias is None else z + bias, epsilon)
+    shares = [x * pull(quotient)[0] for (x, _), pull in zip(terms, pulls, strict=True)]
+    return Shares((sum(shares[1:], shares[0]),), 0.0 if bias is None else jnp.sum(bias * quotient))
+
+
+def _quotient(relevance: Array, z: Array, epsilon: float) -> Array:
+    """R / s(z), 0 where s(z) is 0."""
+    stable = z + jnp.where(z >= 0, epsilon, -epsilon).astype(z.dtype)
+    return jnp.where(stable == 0, 0, relevance / jnp.where(stable == 0, 1, stable))
+
+
+def _positive(x: Array) -> Array:
+    return jnp.maximum(x, 0)
+
+
+def _negative(x: Array) -> Array:
+    return jnp.minimum(x, 0)
+
+
+def _unbroadcast(relevance: Array, x: Array) -> Array:
+    """Relevance summed over the places to which x was broadcast."""
+    _, pull = jax.vjp(lambda v: jnp.broadcast_to(v, relevance.shape), x)
+    return pull(relevance)[0]
