@@ -47,7 +47,7 @@ def check_image(image: Any, argument: str = "image") -> None:
 def check_score_output(output: Any) -> None:
     """Raise TypeError unless what a score gives for one image, an array or its shape, is one real number."""
     shape, dtype = getattr(output, "shape", None), getattr(output, "dtype", None)
-    if shape != () or not jnp.issubdtype(dtype, jnp.floating):
+    if shape != () or dtype is None or not jnp.issubdtype(dtype, jnp.floating):
         found = type(output).__name__ if shape is None else f"shape {shape} of {dtype}"
         raise TypeError(f"score must give one real floating-point number for one image, got {found}")
 

@@ -133,7 +133,8 @@ def grow(rng, shape, makers, linear):
         after = (0,)
         while 0 in after:
             block = make(rng, shape, linear)
-            after = jax.eval_shape(block.apply, block.params, jax.ShapeDtypeStruct((1, *shape), float)).shape[1:]
+            x = jax.ShapeDtypeStruct((1, *shape), jnp.result_type(float))
+            after = jax.eval_shape(block.apply, block.params, x).shape[1:]
         blocks.append(block)
         shape = after
     return chain(*blocks), shape
@@ -177,7 +178,7 @@ CURVES = {
 
 
 def activation(rng, shape, linear):
-    if linear or rng.random() < 0.4:
+    if linear or rng.random() < 0.5:
         name = pick(rng, list(RELUS))
         return leaf(f"relu {name}", lambda p, x: RELUS[name](x), {}, relus=1)
     name = pick(rng, list(CURVES))
@@ -237,7 +238,8 @@ SPATIAL_PRODUCTS = {
 
 
 def dense(rng, shape, linear, features=None, products=None):
-    products = products or pick(rng, [CHANNEL_PRODUCTS, SPATIAL_PRODUCTS if len(shape) == 3 else CHANNEL_PRODUCTS])
+    families = [CHANNEL_PRODUCTS, SPATIAL_PRODUCTS, SPATIAL_PRODUCTS] if len(shape) == 3 else [CHANNEL_PRODUCTS]
+    products = products or pick(rng, families)
     name = pick(rng, list(products))
     axes, summed, product = products[name]
     sizes = dict(zip("hwc"[-len(shape) :], shape, strict=True)) | {"o": features or int(rng.integers(3, 7))}
@@ -264,7 +266,7 @@ def max_pool(rng, shape, linear):
 
 
 def average_pool(rng, shape, linear):
-    where, padding_counts = pick(rng, WINDOWS), rng.random() < 0.6
+    where, padding_counts = pick(rng, WINDOWS), rng.random() < 0.5
 
     def apply(p, x):
         count = math.prod(where[0]) if padding_counts else pooled(jnp.ones_like(x), 0.0, lax.add, *where)
@@ -416,9 +418,21 @@ FLATTENED = {
     "global_max": lambda p, x: x.max((1, 2)),
     "flatten": lambda p, x: x.reshape(len(x), -1),
 }
-# What can widen an image of one channel: through narrow networks hardly any gradient comes.
-OPENINGS = [unit, unit, unit, any_conv, dense_unit]
-BLOCKS = [unit, dense_unit, residual, concatenation, wrapped, wrapped, wrapped, scanned, scanned, conditional]
+# Units come first and hidden layers are wide, for through narrow networks hardly any gradient comes.
+OPENINGS = [unit, unit, any_conv]
+BLOCKS = [
+    unit,
+    dense_unit,
+    dense_unit,
+    residual,
+    concatenation,
+    wrapped,
+    wrapped,
+    wrapped,
+    scanned,
+    scanned,
+    conditional,
+]
 BLOCKS += [max_pool, max_pool, max_pool, average_pool, average_pool, average_pool, batch_norm]
 SMOOTH_BLOCKS = [sample_norm, sample_norm, gated, glu, glu, attention]
 
@@ -426,5 +440,6 @@ SMOOTH_BLOCKS = [sample_norm, sample_norm, gated, glu, glu, attention]
 def head(rng, classes, linear):
     """Makers from an image to logits."""
     name = pick(rng, list(FLATTENED))
-    hidden = pick(rng, [(), (dense, activation), (dense, activation) if linear else (dense, sample_norm, activation)])
+    wide = functools.partial(dense, features=12)
+    hidden = pick(rng, [(), (wide, activation), (wide, activation) if linear else (wide, sample_norm, activation)])
     return [lambda *_: leaf(name, FLATTENED[name], {}), *hidden, functools.partial(dense, features=classes)]

@@ -11,7 +11,14 @@ from jax import Array
 from saliency_jax.checks import check_image, check_score_output
 from saliency_jax.explainers.rectifiers import guided_backprop
 from saliency_jax.tracing.naming import Planned, plan_of
-from saliency_jax.tracing.taps import Tap, activation_after, planned_taps, resolve, score_and_gradient
+from saliency_jax.tracing.taps import (
+    Tap,
+    activation_after,
+    check_activations,
+    planned_taps,
+    resolve,
+    score_and_gradient,
+)
 from saliency_jax.typing import Image, Map, Score
 
 _POOLED = ("max_pool", "average_pool")
@@ -50,6 +57,7 @@ def grad_cam(
         raise ValueError(f"image must be [height, width, channel], got shape {image.shape}")
     planned = plan_of(score, image)
     check_score_output(planned.outputs)
+    check_activations(planned, image)
     name = _last_spatial(planned) if layer is None else activation_after(planned, resolve(planned, layer))
     activation, gradient = score_and_gradient(planned, image, name)
     if activation.ndim != 4 or activation.shape[0] != 1:

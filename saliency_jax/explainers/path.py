@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float, Shaped
 
-from saliency_jax.checks import check_finite, check_image
+from saliency_jax.checks import check_image
+from saliency_jax.explainers.baseline import broadcast_baseline
 from saliency_jax.explainers.chunks import fold_chunks
 from saliency_jax.explainers.quadrature import quadrature
 from saliency_jax.tracing.acceleration import accelerated_gradient
@@ -55,7 +56,7 @@ def integrated_gradients(
     """
     check_image(image)
     image = jnp.asarray(image)
-    start = _baseline(baseline, image)
+    start = broadcast_baseline(baseline, image)
     points, weights = (jnp.asarray(x, image.dtype) for x in quadrature(rule, steps))
     gradient_at = accelerated_gradient(score)
     difference = image - start
@@ -88,7 +89,7 @@ def completeness_gap(
     image = jnp.asarray(image)
     if jnp.shape(attribution) != image.shape:
         raise ValueError(f"attribution must be shaped like the image {image.shape}, got {jnp.shape(attribution)}")
-    return jnp.sum(attribution) - (score(image) - score(_baseline(baseline, image)))
+    return jnp.sum(attribution) - (score(image) - score(broadcast_baseline(baseline, image)))
 
 
 def completed(explain: Explainer, *, baseline: ArrayLike = 0.0) -> Explainer:
@@ -113,17 +114,9 @@ def completed(explain: Explainer, *, baseline: ArrayLike = 0.0) -> Explainer:
 
     def explain_completely(score: Score, image: Image, key: Any = None) -> Map:
         attribution = explain(score, image, key)
-        share = jnp.square(jnp.asarray(image) - _baseline(baseline, jnp.asarray(image)))
+        share = jnp.square(jnp.asarray(image) - broadcast_baseline(baseline, jnp.asarray(image)))
         total = jnp.sum(share)
         gap = completeness_gap(score, image, attribution, baseline=baseline)
         return attribution - jnp.where(total > 0, gap / jnp.where(total > 0, total, 1), 0) * share
 
     return explain_completely
-
-
-def _baseline(baseline: ArrayLike, image: Array) -> Array:
-    check_finite(baseline, "baseline")
-    shape = jnp.shape(baseline)
-    if shape not in ((), image.shape):
-        raise ValueError(f"baseline must be a number or shaped like the image {image.shape}, got shape {shape}")
-    return jnp.broadcast_to(jnp.asarray(baseline, image.dtype), image.shape)

@@ -13,6 +13,7 @@ from saliency_jax.tracing.acceleration import fast_pooling
 from saliency_jax.tracing.canonical import canonical_convolutions
 from saliency_jax.tracing.naming import plan_of
 from saliency_jax.tracing.override import BackwardRule, Site, backward, run_planned
+from saliency_jax.tracing.taps import check_activations
 from saliency_jax.typing import Image, Map, Score
 
 
@@ -51,7 +52,7 @@ def deconvnet(score: Score, image: Image, key: Any = None) -> Map:
 
 
 def relus(score: Score, image: Image) -> tuple[str, ...]:
-    """The names of the ReLUs that `guided_backprop` and `deconvnet` change, in execution order; one in a scan is one."""
+    """The names of the ReLUs that `guided_backprop` and `deconvnet` change, in execution order; one in a scan once."""
     check_image(image)
     plan = plan_of(score, jnp.asarray(image)).plan
     return tuple(operation.name for operation in plan.everything() if operation.kind == "relu")
@@ -77,5 +78,6 @@ def _with_relu_rule(score: Score, image: Image, rule: BackwardRule) -> Map:
             "score must hold a ReLU, in any spelling of max(x, 0), for guided backpropagation and deconvnet; none was "
             "found that the image reaches (GELU, SiLU and other smooth activations are none)"
         )
+    check_activations(planned, jnp.asarray(image))
     gradient = canonical_convolutions(jax.grad(lambda x: run_planned(planned, (x,), visitors).outputs))
     return gradient(jnp.asarray(image))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from saliency_jax.explainers.cam import grad_cam, guided_grad_cam
 from saliency_jax.explainers.controls import constant, edges, noise
-from saliency_jax.explainers.gradients import gradient, gradient_times_input, sensitivity
+from saliency_jax.explainers.deep_lift import deep_lift
+from saliency_jax.explainers.gradients import gradient, gradient_times_input, sensitivity, simple_taylor
+from saliency_jax.explainers.lrp import lrp
 from saliency_jax.explainers.path import integrated_gradients
+from saliency_jax.explainers.rectifiers import deconvnet, guided_backprop
 from saliency_jax.explainers.smoothing import smoothgrad, smoothgrad_squared, vargrad
 from saliency_jax.typing import Explainer
 
@@ -27,6 +31,13 @@ EXPLAINERS: dict[str, Explainer] = {
     "gradient_times_input": gradient_times_input,
     "integrated_gradients": _paper_path,
     "integrated_gradients_smoothgrad": smoothgrad(_paper_path, samples=PAPER_SAMPLES, noise=PAPER_NOISE),
+    "guided_backprop": guided_backprop,
+    "deconvnet": deconvnet,
+    "grad_cam": grad_cam,
+    "guided_grad_cam": guided_grad_cam,
+    "lrp": lrp,
+    "deep_lift": deep_lift,
+    "simple_taylor": simple_taylor,
     "edges": edges,
     "noise": noise,
     "constant": constant,

@@ -4,14 +4,21 @@ from saliency_jax.tracing.acceleration import accelerated_gradient, fast_pooling
 from saliency_jax.tracing.canonical import canonical_convolutions
 from saliency_jax.tracing.interpreter import rewrite
 from saliency_jax.tracing.layers import Layer, layers
+from saliency_jax.tracing.override import Site, override
 from saliency_jax.tracing.pooling import max_pool
+from saliency_jax.tracing.taps import Tap, activations, taps
 
 __all__ = [
     "Layer",
+    "Site",
+    "Tap",
     "accelerated_gradient",
+    "activations",
     "canonical_convolutions",
     "fast_pooling",
     "layers",
     "max_pool",
+    "override",
     "rewrite",
+    "taps",
 ]

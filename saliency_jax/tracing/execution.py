@@ -33,7 +33,11 @@ Visitor = Callable[[Operation, Sequence[Any], Sequence[Any], Any], Visited]
 """`visitor(operation, inputs, sides, given) -> Visited`; given is None where nothing is handed to it."""
 
 
-def run(plan: Plan, args: Sequence[Any], visitors: Mapping[str, Visitor], given: Given | None = None) -> Visited:
+Visitors = Mapping[str, Visitor]
+"""Name of an operation -> what stands in for it."""
+
+
+def run(plan: Plan, args: Sequence[Any], visitors: Visitors, given: Given | None = None) -> Visited:
     """A plan's results at `args`, and everything that was observed on the way, by name.
 
     Args:
@@ -69,16 +73,20 @@ def _names(operation: Operation) -> set[str]:
     return {inner.name for body in operation.bodies for inner in body.everything()}
 
 
-def _holds(operation: Operation, visitors: Mapping[str, Visitor]) -> bool:
+def _holds(operation: Operation, visitors: Visitors) -> bool:
     return bool(operation.bodies) and not _names(operation).isdisjoint(visitors)
 
 
-def _enter_block(operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given) -> Visited:
+def _enter_block(
+    operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given
+) -> Visited:
     [body] = operation.bodies
     return run(body, operands, visitors, given)
 
 
-def _enter_remat(operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given) -> Visited:
+def _enter_remat(
+    operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given
+) -> Visited:
     params = operation.steps[0].equation.params
     if params["differentiated"]:
         # The second computation of a block: merged with the first, it would save no memory. JAX puts this barrier
@@ -100,7 +108,9 @@ def _behind_barrier(values: Sequence[Any], chosen: bool | tuple[bool, ...]) -> l
     return [next(behind) if inside else v for v, inside in zip(values, mask, strict=True)]
 
 
-def _enter_scan(operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given) -> Visited:
+def _enter_scan(
+    operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given
+) -> Visited:
     params = operation.steps[0].equation.params
     [body] = operation.bodies
     num_consts, num_carry = scan_counts(params)
@@ -117,7 +127,9 @@ def _enter_scan(operation: Operation, operands: Sequence[Any], visitors: Mapping
     return Visited([*carried, *ys], observed)
 
 
-def _enter_loop(operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given) -> Visited:
+def _enter_loop(
+    operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given
+) -> Visited:
     params = operation.steps[0].equation.params
     [body] = operation.bodies
     for_condition, for_body = params["cond_nconsts"], params["body_nconsts"]
@@ -138,7 +150,9 @@ def _enter_loop(operation: Operation, operands: Sequence[Any], visitors: Mapping
     return Visited(outputs, {})
 
 
-def _enter_branch(operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given) -> Visited:
+def _enter_branch(
+    operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given
+) -> Visited:
     index, *rest = operands
 
     def taken(body: Plan, operands: Sequence[Any], given: Given) -> tuple[list[Any], dict[str, Any]]:
@@ -158,10 +172,10 @@ def _enter_branch(operation: Operation, operands: Sequence[Any], visitors: Mappi
     return Visited(outputs, observed)
 
 
-def _refuse(operation: Operation, operands: Sequence[Any], visitors: Mapping[str, Visitor], given: Given) -> Visited:
+def _refuse(operation: Operation, operands: Sequence[Any], visitors: Visitors, given: Given) -> Visited:
     raise NotImplementedError(
-        f"the {operation.primitive} at {where(operation)} holds operations that have to be visited, and it is not known "
-        f"how to go inside it"
+        f"the {operation.primitive} at {where(operation)} holds operations that have to be visited, and it is not "
+        f"known how to go inside it"
     )
 
 
@@ -170,7 +184,7 @@ def where(operation: Operation) -> str:
     return f"{operation.scope or 'the top of the function'} (operation {operation.name})"
 
 
-_ENTER: dict[str, Callable[[Operation, Sequence[Any], Mapping[str, Visitor], Given], Visited]] = {
+_ENTER: dict[str, Callable[[Operation, Sequence[Any], Visitors, Given], Visited]] = {
     "custom": _enter_block,
     "remat": _enter_remat,
     "scan": _enter_scan,

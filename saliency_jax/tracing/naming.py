@@ -37,8 +37,9 @@ def plan_of(f: Callable, *args: Any) -> Planned:
 
     A function that says which parameters it is made of (see `class_score`) has its operations named after these.
     """
-    if hasattr(f, "of_params"):
-        return plan_with_params(f.of_params, f.params, *args)
+    of_params = getattr(f, "of_params", None)
+    if of_params is not None:
+        return plan_with_params(of_params, f.params, *args)  # type: ignore[attr-defined]
     return plan_with_params(lambda _, *xs: f(*xs), (), *args)
 
 
@@ -73,7 +74,7 @@ def _named(plan: Plan, before: Mapping[int, str], taken: Counter[str], known: bo
         if operation.kind == "constant":
             operations.append(operation._replace(name=_unique("constant", taken)))
             continue
-        latest = max(operation.inputs, key=lambda number: order.get(number, -1), default=None)
+        latest = max(operation.inputs, key=lambda number: order.get(number, -1), default=-1)
         own = operation.layer if known else _scope(operation)
         layer = own or came_from.get(latest, INPUT)
         bodies = tuple(_named(body, _into(operation, body, came_from), taken, known) for body in operation.bodies)

@@ -21,6 +21,7 @@ class Operation(NamedTuple):
         scope: the names around it in the program.
         layer: the layer whose parameters it reads, by the name that `layers` gives it; None where it reads none.
         bodies: the plans of the jaxprs that a scan, a branch, a rematerialized block or a custom rule runs.
+        positive: whether its inputs have been shown to be nowhere negative.
     """
 
     kind: str
@@ -32,6 +33,7 @@ class Operation(NamedTuple):
     scope: str
     layer: str | None = None
     bodies: tuple[Plan, ...] = ()
+    positive: bool = False
 
     @property
     def primitive(self) -> str:
@@ -77,7 +79,7 @@ class Plan(NamedTuple):
 
 def turns(plan: Plan, around: tuple[int, ...] = ()) -> dict[str, tuple[int, ...]]:
     """Operation name -> the lengths of the scans that it stands in, the outermost first."""
-    found = {}
+    found: dict[str, tuple[int, ...]] = {}
     for operation in plan.operations:
         length = (operation.steps[0].equation.params["length"],) if operation.kind == "scan" else ()
         for body in operation.bodies:

@@ -23,6 +23,7 @@ from saliency_jax.tracing.primitives import (
     MOVEMENT,
     PRODUCTS,
     REMATERIALIZED,
+    SCALINGS,
     STATISTICS,
     SUMS,
 )
@@ -110,8 +111,8 @@ def _read(program: Program, live: Sequence[bool], made: Sequence[bool], owners: 
             owner.update(dict.fromkeys(step.outputs, names[0]))
     constants = uniform_constants(program)
     extend_constants(program.steps, constants)
-    live = frozenset(lives & _reaching(program, lives))
-    return _Reading(program, live, frozenset(mades), maker, readers, constants, owner)
+    reaching = frozenset(lives & _reaching(program, lives))
+    return _Reading(program, reaching, frozenset(mades), maker, readers, constants, owner)
 
 
 def _reaching(program: Program, lives: set[int]) -> set[int]:
@@ -205,7 +206,7 @@ def _pointwise(reading: _Reading, index: int) -> Group | None:
     if not _passable(step, ELEMENTWISE) or len(step.outputs) != 1:
         return None
     made = {number for number in step.inputs if number in reading.made}
-    if len(made) == 1 and step.primitive in ("add", "sub", "mul", "div", "neg", "add_any", *MOVEMENT):
+    if len(made) == 1 and step.primitive in SCALINGS | MOVEMENT:
         square = step.primitive in ("mul", "div") and list(step.inputs).count(*made) == 2
         if not square:
             return None
@@ -240,9 +241,10 @@ def _softmax(reading: _Reading, index: int) -> Group | None:
     if program.steps[top].primitive != "exp":
         return None
     shift = reading.maker.get(program.steps[top].inputs[0])
-    if shift is not None and program.steps[shift].primitive == "sub" and reading.readers[program.steps[top].inputs[0]] == 1:
+    if shift is not None and program.steps[shift].primitive == "sub":
         # The maximum is taken off against overflow, behind a stop_gradient; softmax itself does not see it.
-        if program.steps[shift].inputs[1] in reading.made - reading.live:
+        hidden = program.steps[shift].inputs[1] in reading.made - reading.live
+        if hidden and reading.readers[program.steps[top].inputs[0]] == 1:
             members.append(shift)
     return "softmax", sorted([*members, maker, top])
 
@@ -347,7 +349,7 @@ def _is_affine_step(reading: _Reading, index: int) -> bool:
     step = reading.program.steps[index]
     made = [number for number in step.inputs if number in reading.made]
     lives = reading.lives(step)
-    if len(lives) != 1 or step.primitive not in ("add", "sub", "mul", "div", "neg", "add_any"):
+    if len(lives) != 1 or step.primitive not in SCALINGS:
         return False
     # What was cut off by a stop_gradient is a constant to a gradient, and so to everything here.
     return made.count(lives[0]) == 1 and not (step.primitive == "div" and step.inputs[1] == lives[0])

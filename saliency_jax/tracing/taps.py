@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_images
-from saliency_jax.tracing.execution import Visited
+from saliency_jax.checks import check_images, is_concrete
+from saliency_jax.tracing.execution import Visited, where
 from saliency_jax.tracing.naming import Planned, plan_with_params
 from saliency_jax.tracing.operations import Operation, Plan, turns
 from saliency_jax.tracing.override import run_planned
@@ -93,7 +94,9 @@ def planned_taps(planned: Planned) -> tuple[Tap, ...]:
     lengths = turns(planned.plan)
     addresses = _addresses(planned.plan, [operation for operation, _ in operations])
     return tuple(
-        Tap(operation.name, (*lengths[operation.name], *shape), operation.kind, tuple(addresses.get(operation.name, ())))
+        Tap(
+            operation.name, (*lengths[operation.name], *shape), operation.kind, tuple(addresses.get(operation.name, ()))
+        )
         for operation, shape in operations
     )
 
@@ -114,14 +117,30 @@ def resolve(planned: Planned, address: str | int) -> str:
             return tap.name
     for operation in planned.plan.everything():
         if operation.kind == "constant" and address in {*_scopes(operation), _checkpoint_name(operation)}:
-            raise ValueError(f"layer {address!r} must depend on the image: what is called so is the same for every image")
+            raise ValueError(
+                f"layer {address!r} must depend on the image: what is called so is the same for every image"
+            )
     known = [name for tap in found for name in (tap.name, *tap.addresses)]
     near = difflib.get_close_matches(address, known, n=5, cutoff=0.4) or known[:12]
     raise ValueError(f"layer must be the name of an activation, got {address!r}; near it are {', '.join(near)}")
 
 
+def check_activations(planned: Planned, image: Array) -> None:
+    """Raise ValueError where an activation is NaN or infinite; under a trace nothing can be seen.
+
+    The error names the first one, in execution order, and where it stands.
+    """
+    if not all(is_concrete(value) for value in (image, *planned.params, *planned.plan.program.constants.values())):
+        return
+    tapped = {operation.name: operation for operation, _ in _tapped(planned.plan)}
+    observed = jax.jit(lambda x: run_planned(planned, (x,), dict.fromkeys(tapped, _finite)).observed)(image)
+    for name, operation in tapped.items():
+        if not np.all(observed[name]):
+            raise ValueError(f"every activation must be finite, but the {operation.kind} at {where(operation)} is not")
+
+
 def activation_after(planned: Planned, name: str) -> str:
-    """The tap of the activation function that alone reads a tap, directly or after scalings and shifts; else the tap."""
+    """The tap of the activation function that alone reads a tap, directly or past scalings; else the tap itself."""
     for plan in _plans(planned.plan):
         reads = [number for operation in plan.operations for number in operation.inputs]
         reader = {number: operation for operation in plan.operations for number in operation.inputs}
@@ -141,7 +160,7 @@ def score_and_gradient(planned: Planned, image: Array, name: str) -> tuple[Array
 
     def probed(probe: Array) -> tuple[Array, Array]:
         found = run_planned(planned, (image,), {name: _probe_output}, {name: probe})
-        return found.outputs, found.observed[name]
+        return jnp.asarray(found.outputs), found.observed[name]
 
     [tap] = [tap for tap in planned_taps(planned) if tap.name == name]
     gradient, value = jax.grad(probed, has_aux=True)(jnp.zeros(tap.shape, _dtype(planned.plan, name)))
@@ -151,6 +170,11 @@ def score_and_gradient(planned: Planned, image: Array, name: str) -> tuple[Array
 def _read_output(operation: Operation, inputs: Sequence[Any], sides: Sequence[Any], given: Any) -> Visited:
     outputs = operation.run(inputs, sides)
     return Visited(outputs, outputs[0])
+
+
+def _finite(operation: Operation, inputs: Sequence[Any], sides: Sequence[Any], given: Any) -> Visited:
+    outputs = operation.run(inputs, sides)
+    return Visited(outputs, jnp.isfinite(outputs[0]).all())
 
 
 def _probe_output(operation: Operation, inputs: Sequence[Any], sides: Sequence[Any], given: Any) -> Visited:

@@ -214,10 +214,9 @@ def test_a_function_in_which_no_rule_applies_is_called_as_it_is():
     np.testing.assert_array_equal(found, 2 * X)
 
 
-@pytest.mark.parametrize("depth", ["call", "scan", "cond", "custom_jvp"])
+@pytest.mark.parametrize("depth", ["scan", "cond", "custom_jvp"])
 def test_what_no_rule_applies_to_is_left_as_one_equation(depth):
     untouched = {
-        "call": jax.jit(jnp.sin),
         "scan": scan_without_inputs(jnp.sin),
         "cond": cond(jnp.sin),
         "custom_jvp": jax.nn.relu,

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from saliency_jax.explainers.lrp import rules
 from saliency_jax.explainers.lrp.rules import EPSILON, Rule
 from saliency_jax.tracing.operations import KINDS, Operation
 
-Match = str | tuple[str, ...] | Callable[[Operation, Sequence[Operation]], bool]
+Match = str | tuple[str, ...] | Callable[..., bool]
 Composite = Sequence[tuple[Match, Rule]]
 
 BASE: Composite = (
@@ -38,7 +39,8 @@ BASE: Composite = (
 give it to the winner, gates and attention follow AttnLRP."""
 
 
-class First(NamedTuple):
+@dataclass(frozen=True)
+class First:
     """A match for one operation: the first of some kinds to be executed."""
 
     kinds: tuple[str, ...]

@@ -57,7 +57,7 @@ def conservation(
     ledger = {name: jnp.zeros((*lengths[name], 2), wide) for name in visitors}
 
     def output(x: Array, ledger: dict[str, Array]) -> Array:
-        return run_planned(planned, (x,), visitors, ledger).outputs
+        return jnp.asarray(run_planned(planned, (x,), visitors, ledger).outputs)
 
     value, pull = jax.vjp(output, image, ledger)
     relevance, booked = pull(value)

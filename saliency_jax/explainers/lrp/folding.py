@@ -1,4 +1,4 @@
-"""Scalings and shifts that follow a linear operation, folded into it: an inference BatchNorm becomes weights and bias."""
+"""Scalings and shifts that follow a linear operation, folded into it: a BatchNorm becomes part of weights and bias."""
 
 from __future__ import annotations
 

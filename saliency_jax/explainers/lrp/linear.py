@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
@@ -77,7 +76,7 @@ def linear_layer(site: Site) -> LinearLayer:
 
 
 def held(site: Site) -> Callable[[Array], Array]:
-    """The operation as a function of its input with the statistics of a normalization held fixed: an affine function."""
+    """The operation as an affine function of its input: the statistics of a normalization are held fixed."""
     operation = site.operation
 
     def function(x: Array) -> Array:

@@ -19,6 +19,8 @@ from saliency_jax.tracing.execution import Visitor, where
 from saliency_jax.tracing.naming import Planned, plan_of
 from saliency_jax.tracing.operations import Operation, turns
 from saliency_jax.tracing.override import Cotangents, Site, backward, run_planned
+from saliency_jax.tracing.signs import mark_positive
+from saliency_jax.tracing.taps import check_activations
 from saliency_jax.typing import Image, Map, Score
 
 _MOVES = ("constant", "movement", "concatenation")
@@ -82,9 +84,11 @@ def relevance_plan(
     """
     planned = plan_of(score, image)
     check_score_output(planned.outputs)
+    check_activations(planned, image)
     pairs = pairs_of(composite)
     unfolded = list(planned.plan.everything())
     plan = fold_scalings(planned.plan, lambda o: isinstance(find_rule(pairs, o, unfolded), Unfolded))
+    plan, _ = mark_positive(plan)
     operations = list(plan.everything())
     lengths = turns(plan)
     visitors = {}
@@ -96,8 +100,8 @@ def relevance_plan(
             visitors[operation.name] = backward(_as_backward(rule, report=report))
         elif operation.kind not in (*_MOVES, *_ENTERED):
             raise NotImplementedError(
-                f"LRP has no rule for the {operation.primitive} at {where(operation)}, of kind {operation.kind!r}: give "
-                f"one in the composite, or write that part of the model in other operations"
+                f"LRP has no rule for the {operation.primitive} at {where(operation)}, of kind {operation.kind!r}: "
+                f"give one in the composite, or write that part of the model in other operations"
             )
     return planned._replace(plan=plan), visitors
 

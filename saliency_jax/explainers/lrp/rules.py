@@ -1,21 +1,22 @@
 """How relevance goes back through one operation: `rule(site, relevance) -> Shares`.
 
-Notation: an operation computes z_k = sum_i x_i w_ik + b_k; R_k is the relevance of z_k; s(z) = z + epsilon sign(z), with
-sign(0) = 1; x+ = max(x, 0), x- = min(x, 0). Scalings that follow a matrix product, such as an inference BatchNorm, are
-part of w and b. Options are keyword-only; fix them with `functools.partial`. Where a rule takes `bias`, False leaves the
-bias out of z, and relevance that it would take stays with the inputs.
+Notation: an operation computes z_k = sum_i x_i w_ik + b_k; R_k is the relevance of z_k; s(z) = z + epsilon sign(z),
+with sign(0) = 1; x+ = max(x, 0), x- = min(x, 0). Scalings that follow a matrix product, such as an inference BatchNorm,
+are part of w and b. Options are keyword-only; fix them with `functools.partial`. Where a rule takes `bias`, False
+leaves the bias out of z, and relevance that it would take stays with the inputs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from saliency_jax.explainers.lrp.linear import bias_of, held, linear_layer
+from saliency_jax.explainers.lrp.linear import LinearLayer, bias_of, held, linear_layer
 from saliency_jax.tracing.operations import LINEAR
 from saliency_jax.tracing.override import Site
 from saliency_jax.tracing.pooling import pooling_rule
@@ -35,7 +36,8 @@ class Shares(NamedTuple):
     bias: Array | float = 0.0
 
 
-Rule = Callable[[Site, Array], Shares]
+Rule = Callable[..., Shares]
+"""`rule(site, relevance) -> Shares`."""
 
 
 def epsilon(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bool = True) -> Shares:
@@ -79,10 +81,7 @@ def gamma(site: Site, relevance: Array, *, gamma: float = 0.25, epsilon: float =
     shift = layer.bias if bias else jnp.zeros_like(layer.bias)
     found = []
     for wins, up, down, b in ((layer.output > 0, high, low, _positive), (layer.output < 0, low, high, _negative)):
-        terms = (
-            (_positive(layer.x), layer.weights + gamma * up),
-            (_negative(layer.x), layer.weights + gamma * down),
-        )
+        terms = _by_sign(site, layer, layer.weights + gamma * up, layer.weights + gamma * down)
         part = jnp.where(wins, relevance, 0)
         found.append(_share(layer.apply, terms, shift + gamma * b(shift), part, epsilon))
     return Shares((found[0].inputs[0] + found[1].inputs[0],), found[0].bias + found[1].bias)
@@ -94,7 +93,7 @@ def z_plus(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bool
     Source: Montavon et al. 2017, equation 13.
     """
     layer = linear_layer(site)
-    terms = ((_positive(layer.x), _positive(layer.weights)), (_negative(layer.x), _negative(layer.weights)))
+    terms = _by_sign(site, layer, _positive(layer.weights), _negative(layer.weights))
     return _share(layer.apply, terms, _positive(layer.bias) if bias else None, relevance, epsilon)
 
 
@@ -120,7 +119,7 @@ def alpha_beta(
         raise ValueError(f"alpha and beta must not be negative, with alpha - beta = 1; got {alpha} and {beta}")
     raising = z_plus(site, relevance, epsilon=epsilon, bias=bias)
     layer = linear_layer(site)
-    terms = ((_positive(layer.x), _negative(layer.weights)), (_negative(layer.x), _positive(layer.weights)))
+    terms = _by_sign(site, layer, _negative(layer.weights), _positive(layer.weights))
     lowering = _share(layer.apply, terms, _negative(layer.bias) if bias else None, relevance, epsilon)
     [up], [down] = raising.inputs, lowering.inputs
     return Shares((alpha * up - beta * down,), alpha * raising.bias - beta * lowering.bias)
@@ -173,7 +172,8 @@ def pass_through(site: Site, relevance: Array) -> Shares:
     return Shares((_unbroadcast(relevance, x),))
 
 
-class Unfolded(NamedTuple):
+@dataclass(frozen=True)
+class Unfolded:
     """A rule for scalings and shifts that are then not folded into the layer before them; see `unfolded`."""
 
     rule: Rule
@@ -257,6 +257,13 @@ def _share(
     quotient = _quotient(relevance, z if bias is None else z + bias, epsilon)
     shares = [x * pull(quotient)[0] for (x, _), pull in zip(terms, pulls, strict=True)]
     return Shares((sum(shares[1:], shares[0]),), 0.0 if bias is None else jnp.sum(bias * quotient))
+
+
+def _by_sign(site: Site, layer: LinearLayer, high: Array, low: Array) -> tuple[tuple[Array, Array], ...]:
+    """The terms x+ with the weights `high` and x- with `low`; the second is left out where x is nowhere negative."""
+    if site.operation.positive:
+        return ((layer.x, high),)
+    return ((_positive(layer.x), high), (_negative(layer.x), low))
 
 
 def _quotient(relevance: Array, z: Array, epsilon: float) -> Array:
