@@ -420,20 +420,8 @@ FLATTENED = {
 }
 # Units come first and hidden layers are wide, for through narrow networks hardly any gradient comes.
 OPENINGS = [unit, unit, any_conv]
-BLOCKS = [
-    unit,
-    dense_unit,
-    dense_unit,
-    residual,
-    concatenation,
-    wrapped,
-    wrapped,
-    wrapped,
-    scanned,
-    scanned,
-    conditional,
-]
-BLOCKS += [max_pool, max_pool, max_pool, average_pool, average_pool, average_pool, batch_norm]
+BLOCKS = [unit, *[dense_unit] * 2, residual, concatenation, *[wrapped] * 3, *[scanned] * 2, conditional]
+BLOCKS += [*[max_pool] * 3, *[average_pool] * 3, batch_norm]
 SMOOTH_BLOCKS = [sample_norm, sample_norm, gated, glu, glu, attention]
 
 
