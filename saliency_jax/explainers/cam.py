@@ -38,7 +38,7 @@ def grad_cam(
         key: not used; explainers share one signature.
         layer: which activation, by its name, further address or index in `taps`; the last spatial one that is no
             pooling where None. Where an activation function follows a layer directly, as after a convolution, its
-            result is taken, as in the paper.
+            result is taken, as in the paper. Of a layer inside a scan it is the last turn's.
         interpolation: "nearest", "bilinear", "cubic" (a = -0.5), "lanczos3" or "lanczos5", as in `jax.image.resize`.
 
     Returns:
@@ -60,12 +60,12 @@ def grad_cam(
     check_activations(planned, image)
     name = _last_spatial(planned) if layer is None else activation_after(planned, resolve(planned, layer))
     activation, gradient = score_and_gradient(planned, image, name)
-    if activation.ndim != 4 or activation.shape[0] != 1:
+    if activation.ndim < 4 or activation.shape[-4] != 1:
         raise ValueError(
             f"layer must be an activation [1, height, width, channel], got {name!r} with shape {activation.shape}"
         )
-    weights = gradient.mean(axis=(0, 1, 2))
-    cam = jnp.maximum(jnp.einsum("hwk,k->hw", activation[0], weights), 0)
+    activation, gradient = (x.reshape(-1, *x.shape[-3:])[-1] for x in (activation, gradient))
+    cam = jnp.maximum(jnp.einsum("hwk,k->hw", activation, gradient.mean(axis=(0, 1))), 0)
     return jnp.broadcast_to(_resized(cam, image.shape[:2], interpolation)[:, :, None], image.shape).astype(image.dtype)
 
 
@@ -92,7 +92,7 @@ def _last_spatial(planned: Planned) -> str:
 
 
 def _is_spatial(tap: Tap) -> bool:
-    return len(tap.shape) == 4 and tap.shape[0] == 1 and tap.shape[1] * tap.shape[2] > 1
+    return len(tap.shape) >= 4 and tap.shape[-4] == 1 and tap.shape[-3] * tap.shape[-2] > 1
 
 
 def _resized(cam: Array, shape: tuple[int, ...], interpolation: str) -> Array:

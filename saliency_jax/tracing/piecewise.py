@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from saliency_jax.checks import is_concrete
 from saliency_jax.tracing.primitives import CUSTOM
 from saliency_jax.tracing.program import Program, Step, flat_program
 
-POINTS = np.array([-1e4, -8.0, -3.0, -1.0, -0.3, 0.0, 0.3, 1.0, 2.5, 5.0, 8.0, 1e4])
+POINTS = np.array([-1e4, -8.0, -3.0, -1.0, -0.3, -1e-3, -1e-30, 0.0, 1e-30, 1e-3, 0.3, 1.0, 2.5, 5.0, 8.0, 1e4])
+"""Close around 0 too: what is cut off at some small number is no ReLU."""
 
 
 def _select(which: Any, *cases: Any) -> np.ndarray:
@@ -52,7 +56,13 @@ def uniform_constants(program: Program) -> dict[int, Any]:
     """number -> the one value of every constant that is the same number everywhere, and of what is made of these."""
     known: dict[int, Any] = {}
     for number, value in program.constants.items():
-        if np.ndim(value) == 0 and isinstance(value, (bool, int, float, np.generic, np.ndarray)):
+        if isinstance(value, np.ndarray) and value.size and (value == value.flat[0]).all():
+            known[number] = value.flat[0]
+        elif (
+            np.ndim(value) == 0
+            and is_concrete(value)
+            and not jnp.issubdtype(jnp.result_type(value), jax.dtypes.prng_key)
+        ):
             known[number] = np.asarray(value)
     extend_constants(program.steps, known)
     return known

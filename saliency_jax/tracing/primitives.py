@@ -29,6 +29,9 @@ KEEPS_SIGN = names(
 )
 """Movements whose results are values of their one operand that depends on the image, with nothing put between."""
 
+REARRANGEMENTS = names("expand_dims reshape squeeze transpose")
+"""Movements that change the shape alone; some frameworks put them between a product and its bias."""
+
 MAXIMA = names("max min reduce_max reduce_min reduce_window_max reduce_window_min clamp cummax cummin")
 """The winner takes all."""
 

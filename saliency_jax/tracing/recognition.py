@@ -15,6 +15,7 @@ from saliency_jax.tracing.compat import opened, scan_counts
 from saliency_jax.tracing.operations import Operation, Plan
 from saliency_jax.tracing.piecewise import extend_constants, is_relu, uniform_constants
 from saliency_jax.tracing.primitives import (
+    CASTS,
     CONTAINERS,
     CUSTOM,
     ELEMENTWISE,
@@ -22,6 +23,7 @@ from saliency_jax.tracing.primitives import (
     MAXIMA,
     MOVEMENT,
     PRODUCTS,
+    REARRANGEMENTS,
     REMATERIALIZED,
     SCALINGS,
     STATISTICS,
@@ -139,7 +141,7 @@ def _group(reading: _Reading, index: int) -> Group:
     step = reading.program.steps[index]
     if not reading.live.intersection(step.outputs):
         return "constant", [index]
-    for pattern in (_pointwise, _softmax, _normalization, _biased_product, _average, _affine):
+    for pattern in (_relu, _pointwise, _softmax, _normalization, _biased_product, _average, _affine):
         found = pattern(reading, index)
         if found is not None:
             return found
@@ -200,6 +202,40 @@ def _is_elementwise_call(step: Step) -> bool:
     return len(shapes) <= 1 and all(_passable(s, ELEMENTWISE | {"broadcast_in_dim"}) for s in body.steps)
 
 
+def _relu(reading: _Reading, index: int) -> Group | None:
+    """max(x, 0), cut off at some height or not: the longest chain to a step that is one and ends in no other."""
+    program = reading.program
+    if not _passable(program.steps[index], ELEMENTWISE - CASTS):
+        return None
+    output = program.steps[index].outputs[0]
+    members: list[int] = []
+    longest: list[int] = []
+    maker: int | None = index
+    while maker is not None and _passable(program.steps[maker], ELEMENTWISE):
+        found = _common_source(reading, maker, ELEMENTWISE)
+        if found is None or not _is_known(reading, found[1]):
+            break
+        source, part = found
+        alone = is_relu([program.steps[i] for i in part], source, program.steps[maker].outputs[0], reading.constants)
+        if alone and longest:
+            break
+        members = sorted({*part, *members})
+        same = program.avals[source].shape == program.avals[output].shape
+        same = same and program.avals[source].dtype == program.avals[output].dtype
+        if same and is_relu([program.steps[i] for i in members], source, output, reading.constants):
+            longest = members
+        elif alone:
+            break
+        maker = reading.maker.get(source)
+    return ("relu", longest) if longest else None
+
+
+def _is_known(reading: _Reading, members: Sequence[int]) -> bool:
+    """Whether all that these steps read is made from the image or one number everywhere."""
+    reads = (number for i in members for number in reading.program.steps[i].inputs)
+    return all(number in reading.made or number in reading.constants for number in reads)
+
+
 def _pointwise(reading: _Reading, index: int) -> Group | None:
     """An activation: everything between a step and its common source is elementwise."""
     step = reading.program.steps[index]
@@ -211,15 +247,31 @@ def _pointwise(reading: _Reading, index: int) -> Group | None:
         if not square:
             return None
     found = _common_source(reading, index, ELEMENTWISE)
-    if found is None:
+    if found is None or _is_residual(reading, step, *found):
         return None
     source, members = found
     avals = reading.program.avals
-    if avals[source].shape != avals[step.outputs[0]].shape:
-        return None
-    steps = [reading.program.steps[i] for i in members]
-    relu = is_relu(steps, source, step.outputs[0], reading.constants)
-    return "relu" if relu else "activation", members
+    return ("activation", members) if avals[source].shape == avals[step.outputs[0]].shape else None
+
+
+def _is_residual(reading: _Reading, step: Step, source: int, members: Sequence[int]) -> bool:
+    """Whether a step adds a branch of a network, though nothing in it mixes places: x + relu(a x + b)."""
+    if step.primitive not in ("add", "add_any", "sub") or len(reading.lives(step)) < 2:
+        return False
+    return not _is_known(reading, members) or any(_is_affine_in(reading, source, side) for side in step.inputs)
+
+
+def _is_affine_in(reading: _Reading, source: int, number: int) -> bool:
+    """Whether a value comes from a source by scalings, shifts and casts alone."""
+    while number != source:
+        maker = reading.maker.get(number)
+        if maker is None or not (_is_affine_step(reading, maker) or reading.program.steps[maker].primitive in CASTS):
+            return False
+        lives = reading.lives(reading.program.steps[maker])
+        if len(lives) != 1:
+            return False
+        [number] = lives
+    return True
 
 
 def _softmax(reading: _Reading, index: int) -> Group | None:
@@ -287,14 +339,27 @@ def _biased_product(reading: _Reading, index: int) -> Group | None:
     lives = reading.lives(step)
     if step.primitive != "add" or len(lives) != 1 or reading.readers[lives[0]] != 1:
         return None
-    maker = reading.maker.get(lives[0])
-    if maker is None or _single(reading, program.steps[maker]) not in ("dense", "convolution"):
-        return None
     if program.avals[lives[0]].shape != program.avals[step.outputs[0]].shape:
         return None
-    if _owner(reading, maker) != _owner(reading, index):
+    rearranged = _behind_rearrangements(reading, lives[0])
+    if rearranged is None or _owner(reading, rearranged[0]) != _owner(reading, index):
         return None
-    return _single(reading, program.steps[maker]), [maker, index]
+    kind = _single(reading, program.steps[rearranged[0]])
+    return (kind, [*rearranged, index]) if kind in ("dense", "convolution") else None
+
+
+def _behind_rearrangements(reading: _Reading, number: int) -> list[int] | None:
+    """The steps from the one that makes a value, past those that only change its shape and that nobody else reads."""
+    steps = reading.program.steps
+    members: list[int] = []
+    while (maker := reading.maker.get(number)) is not None:
+        members.append(maker)
+        if steps[maker].primitive not in REARRANGEMENTS:
+            return members[::-1]
+        [number] = reading.lives(steps[maker])
+        if reading.readers[number] != 1:
+            return None
+    return None
 
 
 def _owner(reading: _Reading, index: int) -> str | None:
@@ -315,13 +380,14 @@ def _average(reading: _Reading, index: int) -> Group | None:
         return None
     if step.primitive == "div" and step.inputs[0] != lives[0]:
         return None
-    maker = reading.maker.get(lives[0])
-    if maker is None or program.steps[maker].primitive not in SUMS:
+    rearranged = _behind_rearrangements(reading, lives[0])
+    if rearranged is None or program.steps[rearranged[0]].primitive not in SUMS:
         return None
+    maker = rearranged[0]
     counted = all(number in reading.constants for number in step.inputs if number != lives[0])
     if not counted and not (step.primitive == "div" and program.steps[maker].primitive == "reduce_window_sum"):
         return None
-    return "average_pool", [maker, index]
+    return "average_pool", [*rearranged, index]
 
 
 def _affine(reading: _Reading, index: int) -> Group | None:
@@ -331,7 +397,7 @@ def _affine(reading: _Reading, index: int) -> Group | None:
     owner = None
     while _is_affine_step(reading, index):
         names = [reading.owner[number] for number in program.steps[index].inputs if number in reading.owner]
-        if members and (_biased_product(reading, index) or _average(reading, index)):
+        if members and any(ends(reading, index) for ends in (_relu, _biased_product, _average)):
             break
         if owner is not None and names and names[0] != owner:
             break

@@ -34,6 +34,7 @@ BASE: Composite = (
     ("quotient", rules.numerator),
     ("matrix_product", rules.bilinear),
     ("softmax", rules.softmax),
+    (("movement", "concatenation"), rules.moved),
 )
 """The rules of what a composite does not mention: activations pass relevance, sums and norms share it by value, maxima
 give it to the winner, gates and attention follow AttnLRP."""

@@ -26,13 +26,16 @@ class Conservation(NamedTuple):
         map: the relevance of the image.
         relevance: operation -> the sum of the relevance of its result, in execution order; in a scan one for each turn.
         biases: operation -> what its biases took; for a softmax, the constant term of its expansion.
-        lost: the share of the score that neither the image nor a bias has: stabilizers, and rules that do not conserve.
+        stabilizers: operation -> what its stabilizer took: nothing where epsilon is small beside every result that has
+            relevance, and all that a result has to which no input contributes by the operation's rule.
+        lost: the share of the score that is nowhere: what rules gave away or made that do not conserve.
     """
 
     score: Array
     map: Map
     relevance: dict[str, Array]
     biases: dict[str, Array]
+    stabilizers: dict[str, Array]
     lost: Array
 
 
@@ -47,21 +50,21 @@ def conservation(
     Args, Raises: as `lrp`.
 
     Returns:
-        The sums by operation; `lost = (score - sum(map) - sum(biases)) / score`.
+        The sums by operation; `lost = (score - sum(map) - sum(biases) - sum(stabilizers)) / score`.
     """
     check_image(image)
     image = jnp.asarray(image)
     planned, visitors = relevance_plan(score, image, composite, report=True)
     lengths = turns(planned.plan)
     wide = jnp.promote_types(image.dtype, jnp.float32)
-    ledger = {name: jnp.zeros((*lengths[name], 2), wide) for name in visitors}
+    ledger = {name: jnp.zeros((*lengths[name], 3), wide) for name in visitors}
 
     def output(x: Array, ledger: dict[str, Array]) -> Array:
         return jnp.asarray(run_planned(planned, (x,), visitors, ledger).outputs)
 
     value, pull = jax.vjp(output, image, ledger)
     relevance, booked = pull(value)
-    biases = {name: entries[..., 1] for name, entries in booked.items()}
-    taken = sum((jnp.sum(entry) for entry in biases.values()), jnp.zeros((), wide))
+    sums, biases, stabilizers = ({name: entries[..., i] for name, entries in booked.items()} for i in range(3))
+    taken = sum((jnp.sum(entry) for entry in (*biases.values(), *stabilizers.values())), jnp.zeros((), wide))
     lost = (value - relevance.sum() - taken) / jnp.where(value == 0, 1, value)
-    return Conservation(value, relevance, {name: entries[..., 0] for name, entries in booked.items()}, biases, lost)
+    return Conservation(value, relevance, sums, biases, stabilizers, lost)

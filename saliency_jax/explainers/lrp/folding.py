@@ -51,8 +51,8 @@ def _fits(program: Program, before: Operation, affine: Operation) -> bool:
         return False
     if before.primitive not in PRODUCTS:
         return True
-    [step] = split(before)[0]
-    axes = weight_axes(step, 1 - step.inputs.index(before.inputs[0]))
+    head, _ = split(before)
+    axes = weight_axes(head, 1 - head[0].inputs.index(before.inputs[0]))
     makers = {number: maker for maker in program.steps for number in maker.outputs}
     scales = [
         number

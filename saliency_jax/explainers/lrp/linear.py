@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from jax import Array, lax
 
 from saliency_jax.tracing.operations import Operation
 from saliency_jax.tracing.override import Site
-from saliency_jax.tracing.primitives import PRODUCTS, SUMS
+from saliency_jax.tracing.primitives import REARRANGEMENTS, SUMS
 from saliency_jax.tracing.program import Step
 
 
@@ -33,9 +34,11 @@ class LinearLayer(NamedTuple):
 
 
 def split(operation: Operation) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
-    """The steps of a linear operation: its product, sum or normalization; and the scalings and shifts after it."""
+    """The steps of a linear operation: its product, sum or normalization, and the scalings and shifts after it."""
     if operation.kind in ("convolution", "dense", "average_pool"):
-        return operation.steps[:1], operation.steps[1:]
+        moved = itertools.takewhile(lambda step: step.primitive in REARRANGEMENTS, operation.steps[1:])
+        first = 1 + sum(1 for _ in moved)
+        return operation.steps[:first], operation.steps[first:]
     if operation.kind == "affine":
         return (), operation.steps
     last = max(i for i, step in enumerate(operation.steps) if _reads(step, operation, operation.steps[:i]))
@@ -58,20 +61,18 @@ def linear_layer(site: Site) -> LinearLayer:
     if not head:
         start = operation.inputs[0]
         return LinearLayer(x, _scale(tail, start, jnp.ones_like(x), values), _bias(site), site.output, jnp.multiply)
-    [step] = head
-    made = step.outputs[0]
-    aval = step.equation.outvars[0].aval
+    step = head[0]
+    made, aval = head[-1].outputs[0], head[-1].equation.outvars[0].aval
     scale = _scale(tail, made, jnp.ones(aval.shape, aval.dtype), values)
     if step.primitive in SUMS:
-        return LinearLayer(x, scale, _bias(site), site.output, lambda v, w: w * step.run(v)[0])
+        return LinearLayer(x, scale, _bias(site), site.output, lambda v, w: w * _run(head, operation.inputs[0], v, {}))
     place = 1 - step.inputs.index(operation.inputs[0])
-    weights = values[step.inputs[place]]
+    weights = jnp.asarray(values[step.inputs[place]])
 
     def apply(v: Array, w: Array) -> Array:
-        operands = (v, w) if place == 1 else (w, v)
-        return step.run(*operands)[0]
+        return _run(head, operation.inputs[0], v, {step.inputs[place]: w})
 
-    folded = weights * _along_weights(scale, step, place, jnp.ndim(weights)) if tail else weights
+    folded = weights * _along_weights(scale, weight_axes(head, place), weights.ndim) if tail else weights
     return LinearLayer(x, folded.astype(weights.dtype), _bias(site), site.output, apply)
 
 
@@ -126,8 +127,31 @@ def _scale(steps: Sequence[Step], start: int, ones: Array, sides: Mapping[int, A
     return values[number]
 
 
-def weight_axes(step: Step, place: int) -> dict[int, int]:
-    """Axis of a product's result -> the axis of its weights that it comes from; `place` is the weights' operand."""
+def weight_axes(head: Sequence[Step], place: int) -> dict[int, int]:
+    """Axis of a product's result -> the axis of its weights that it comes from.
+
+    Args:
+        head: the product, and the steps that rearrange its result.
+        place: which of the product's operands the weights are.
+    """
+    axes = _product_axes(head[0], place)
+    for step in head[1:]:
+        came_from = _rearranged(step)
+        axes = {new: axes[old] for new, old in came_from.items() if old in axes}
+    return axes
+
+
+def _rearranged(step: Step) -> dict[int, int]:
+    """Axis of a rearrangement's result -> the axis of its operand; axes of one place, and merged ones, are left out."""
+    before, after = step.equation.invars[0].aval.shape, step.equation.outvars[0].aval.shape
+    if step.primitive == "transpose":
+        return dict(enumerate(step.equation.params["permutation"]))
+    wide = [[axis for axis, size in enumerate(shape) if size > 1] for shape in (after, before)]
+    sizes = [[shape[axis] for axis in axes] for shape, axes in zip((after, before), wide, strict=True)]
+    return dict(zip(*wide, strict=True)) if sizes[0] == sizes[1] else {}
+
+
+def _product_axes(step: Step, place: int) -> dict[int, int]:
     numbers = step.equation.params["dimension_numbers"]
     if step.primitive == "conv_general_dilated":
         return {numbers.out_spec[1]: numbers.rhs_spec[0]} if place == 1 else {}
@@ -142,15 +166,9 @@ def weight_axes(step: Step, place: int) -> dict[int, int]:
     return {**dict(enumerate(batch)), **{first + i: axis for i, axis in enumerate(free[place])}}
 
 
-def _along_weights(scale: Array, step: Step, place: int, rank: int) -> Array:
+def _along_weights(scale: Array, axes: Mapping[int, int], rank: int) -> Array:
     """A scale of a product's result, which varies along axes of the weights alone, shaped to multiply the weights."""
-    axes = weight_axes(step, place)
     picked = scale[tuple(slice(None) if axis in axes else 0 for axis in range(scale.ndim))]
     kept = [axes[axis] for axis in sorted(axes)]
     ordered = jnp.transpose(picked, sorted(range(len(kept)), key=kept.__getitem__))
     return jnp.expand_dims(ordered, [axis for axis in range(rank) if axis not in kept])
-
-
-def is_product(operation: Operation) -> bool:
-    """Whether an operation is a matrix product or convolution with weights."""
-    return operation.primitive in PRODUCTS

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from saliency_jax.checks import check_image, check_score_output
-from saliency_jax.explainers.lrp import composites
+from saliency_jax.explainers.lrp import composites, rules
 from saliency_jax.explainers.lrp.composites import Composite, First, find_rule, pairs_of
 from saliency_jax.explainers.lrp.folding import fold_scalings
 from saliency_jax.explainers.lrp.rules import Rule, Shares, Unfolded
@@ -76,8 +76,8 @@ def relevance_plan(
         score: `score(image) -> scalar`.
         image: one image.
         composite: the rules.
-        report: whether each operation is handed two numbers, whose cotangents are the relevance of its result and what
-            its bias took.
+        report: whether each operation is handed three numbers, whose cotangents are the relevance of its result, what
+            its bias took, and what its stabilizer took.
 
     Raises:
         NotImplementedError: an operation without a rule.
@@ -94,6 +94,9 @@ def relevance_plan(
     visitors = {}
     for operation in operations:
         rule = find_rule(pairs, operation, operations)
+        if rule is rules.moved and not (report and len(operation.outputs) == 1):
+            # The gradient does the same by itself.
+            continue
         if rule is not None:
             if any(length > 1 for length in lengths[operation.name]):
                 _check_order(operation, pairs, operations)
@@ -121,6 +124,7 @@ def _as_backward(rule: Rule, *, report: bool) -> Callable[[Site, Array], Any]:
         inputs = [share.astype(x.dtype) for share, x in zip(shares.inputs, site.inputs, strict=True)]
         if not report:
             return inputs
-        return Cotangents(inputs, jnp.stack([jnp.sum(relevance), jnp.asarray(shares.bias)]).astype(site.given.dtype))
+        sums = (jnp.sum(relevance), shares.bias, shares.stabilizer)
+        return Cotangents(inputs, jnp.stack([jnp.asarray(entry, site.given.dtype) for entry in sums]))
 
     return back

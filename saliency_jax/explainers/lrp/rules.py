@@ -30,10 +30,12 @@ class Shares(NamedTuple):
     Attributes:
         inputs: the relevance of each of the operation's inputs, shaped like it.
         bias: the relevance that its biases took, a scalar.
+        stabilizer: the relevance that could not be shared out: epsilon's part of s(z), and all of R_k where z_k is 0.
     """
 
     inputs: tuple[Array, ...]
     bias: Array | float = 0.0
+    stabilizer: Array | float = 0.0
 
 
 Rule = Callable[..., Shares]
@@ -46,14 +48,15 @@ def epsilon(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: boo
     Source: Bach et al. 2015, equation 58.
     """
     if site.operation.kind not in LINEAR:
-        quotient = _quotient(relevance, site.output, epsilon)
-        return Shares(tuple(x * g for x, g in zip(site.inputs, site.gradient(quotient), strict=True)))
+        return _by_value(site, relevance, site.output, epsilon)
     [x] = site.inputs
     shift = bias_of(site)
     # The model's own result is z: nothing has to be computed again.
-    quotient = _quotient(relevance, site.output if bias else site.output - shift, epsilon)
+    z = site.output if bias else site.output - shift
+    quotient = _quotient(relevance, z, epsilon)
     _, pull = jax.vjp(held(site), x)
-    return Shares((x * pull(quotient)[0],), jnp.sum(shift * quotient) if bias else 0.0)
+    taken = jnp.sum(shift * quotient) if bias else 0.0
+    return Shares((x * pull(quotient)[0],), taken, jnp.sum(relevance - z * quotient))
 
 
 def zero(site: Site, relevance: Array) -> Shares:
@@ -84,7 +87,9 @@ def gamma(site: Site, relevance: Array, *, gamma: float = 0.25, epsilon: float =
         terms = _by_sign(site, layer, layer.weights + gamma * up, layer.weights + gamma * down)
         part = jnp.where(wins, relevance, 0)
         found.append(_share(layer.apply, terms, shift + gamma * b(shift), part, epsilon))
-    return Shares((found[0].inputs[0] + found[1].inputs[0],), found[0].bias + found[1].bias)
+    [up], [down] = found[0].inputs, found[1].inputs
+    nowhere = jnp.sum(jnp.where(layer.output == 0, relevance, 0))
+    return Shares((up + down,), found[0].bias + found[1].bias, found[0].stabilizer + found[1].stabilizer + nowhere)
 
 
 def z_plus(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bool = True) -> Shares:
@@ -122,7 +127,11 @@ def alpha_beta(
     terms = _by_sign(site, layer, _negative(layer.weights), _positive(layer.weights))
     lowering = _share(layer.apply, terms, _negative(layer.bias) if bias else None, relevance, epsilon)
     [up], [down] = raising.inputs, lowering.inputs
-    return Shares((alpha * up - beta * down,), alpha * raising.bias - beta * lowering.bias)
+    return Shares(
+        (alpha * up - beta * down,),
+        alpha * raising.bias - beta * lowering.bias,
+        alpha * raising.stabilizer - beta * lowering.stabilizer,
+    )
 
 
 def z_box(site: Site, relevance: Array, *, low: Any = 0.0, high: Any = 1.0, epsilon: float = EPSILON) -> Shares:
@@ -139,7 +148,8 @@ def z_box(site: Site, relevance: Array, *, low: Any = 0.0, high: Any = 1.0, epsi
     """
     layer = linear_layer(site)
     low, high = (jnp.broadcast_to(jnp.asarray(bound, layer.x.dtype), layer.x.shape) for bound in (low, high))
-    terms = ((layer.x, layer.weights), (-low, _positive(layer.weights)), (-high, _negative(layer.weights)))
+    # x w is x w+ + x w-: two products for three, and at the bounds, where all of them cancel, nothing is left to round.
+    terms = ((layer.x - low, _positive(layer.weights)), (layer.x - high, _negative(layer.weights)))
     return _share(layer.apply, terms, None, relevance, epsilon)
 
 
@@ -190,6 +200,13 @@ def unfolded(rule: Rule) -> Rule:
     return Unfolded(rule)
 
 
+def moved(site: Site, relevance: Array) -> Shares:
+    """Relevance back to where each value came from; what was a constant beside the inputs, such as a class token, took
+    its part as a bias does."""
+    found = site.gradient(relevance)
+    return Shares(found, jnp.sum(relevance) - sum(jnp.sum(share) for share in found))
+
+
 def gradient(site: Site, relevance: Array) -> Shares:
     """The operation's own gradient, as if relevance were one. It conserves nothing."""
     return Shares(site.gradient(relevance))
@@ -217,8 +234,7 @@ def bilinear(site: Site, relevance: Array, *, epsilon: float = EPSILON) -> Share
 
     Source: Achtibat et al. 2024 (AttnLRP), equation 15.
     """
-    quotient = _quotient(relevance, 2 * site.output, epsilon)
-    return Shares(tuple(x * g for x, g in zip(site.inputs, site.gradient(quotient), strict=True)))
+    return _by_value(site, relevance, len(site.inputs) * site.output, epsilon)
 
 
 def softmax(site: Site, relevance: Array) -> Shares:
@@ -254,9 +270,18 @@ def _share(
     """Relevance in proportion to sum_t apply(x_t, w_t) + bias, to the inputs x_t and the bias."""
     results, pulls = zip(*(jax.vjp(lambda v, w=w: apply(v, w), x) for x, w in terms), strict=True)
     z = sum(results[1:], results[0])
-    quotient = _quotient(relevance, z if bias is None else z + bias, epsilon)
+    z = z if bias is None else z + bias
+    quotient = _quotient(relevance, z, epsilon)
     shares = [x * pull(quotient)[0] for (x, _), pull in zip(terms, pulls, strict=True)]
-    return Shares((sum(shares[1:], shares[0]),), 0.0 if bias is None else jnp.sum(bias * quotient))
+    taken = 0.0 if bias is None else jnp.sum(bias * quotient)
+    return Shares((sum(shares[1:], shares[0]),), taken, jnp.sum(relevance - z * quotient))
+
+
+def _by_value(site: Site, relevance: Array, z: Array, epsilon: float) -> Shares:
+    """Relevance to every input by its part of z, through the operation's own gradient."""
+    quotient = _quotient(relevance, z, epsilon)
+    shares = tuple(x * g for x, g in zip(site.inputs, site.gradient(quotient), strict=True))
+    return Shares(shares, 0.0, jnp.sum(relevance - z * quotient))
 
 
 def _by_sign(site: Site, layer: LinearLayer, high: Array, low: Array) -> tuple[tuple[Array, Array], ...]:
