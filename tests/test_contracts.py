@@ -58,12 +58,17 @@ def test_batched_gives_what_the_explainer_gives_uncompiled_of_one_image(name, ke
     close(maps[last], sj.EXPLAINERS[name](score, IMAGES[last], jax.random.fold_in(key, last)))
 
 
+def score_of_any_image(x):
+    """With a ReLU and a spatial activation, which some explainers look for."""
+    return nn.relu(jnp.tanh(x[None]) - 0.1).sum() ** 2
+
+
 @EXPLAINERS
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_a_map_is_shaped_and_typed_like_its_image(name, channels, dtype, key):
     image = jax.ShapeDtypeStruct((6, 7, channels), dtype)
-    explained = jax.eval_shape(lambda x: sj.EXPLAINERS[name](lambda x: jnp.tanh(x).sum() ** 2, x, key), image)
+    explained = jax.eval_shape(lambda x: sj.EXPLAINERS[name](score_of_any_image, x, key), image)
     assert (explained.shape, explained.dtype) == (image.shape, image.dtype)
 
 

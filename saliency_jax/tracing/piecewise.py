@@ -49,6 +49,7 @@ _MEANING: dict[str, Callable[..., Any]] = {
     "select_n": _select,
     "clamp": lambda low, x, high: np.clip(x, low, high),
     **dict.fromkeys(("convert_element_type", "broadcast_in_dim", "reshape", "squeeze", "copy", "copy_p"), lambda x: x),
+    **dict.fromkeys(("pvary", "pcast"), lambda x: x),
 }
 
 

@@ -366,7 +366,9 @@ def _owner(reading: _Reading, index: int) -> str | None:
     """The layer whose parameters a step reads; where parameters are not known, the scope it stands in."""
     step = reading.program.steps[index]
     names = [reading.owner[number] for number in step.inputs if number in reading.owner]
-    return names[0] if names or reading.owner else step.scope
+    if names:
+        return names[0]
+    return None if reading.owner else step.scope
 
 
 def _average(reading: _Reading, index: int) -> Group | None:
@@ -439,15 +441,27 @@ def _bodies(reading: _Reading, step: Step) -> list[Plan]:
         skip, first = params["cond_nconsts"], params["body_nconsts"]
         count = len(step.outputs)
         return [_loop_body(params["body_jaxpr"], live[skip:], made[skip:], owners[skip:], first, count)]
-    for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if name in CONTAINERS else _jaxpr_keys(params):
-        if key in params and len(opened(params[key])[0].invars) == len(live):
-            return [_body(params[key], live, made, owners)]
-    return []
+    if name in CONTAINERS:
+        [body] = [params[key] for key in ("jaxpr", "call_jaxpr", "fun_jaxpr") if key in params]
+        return [_body(body, live, made, owners)]
+    return [_body_of_unknown(body, live, made, owners) for body in _jaxprs_in(params)]
 
 
-def _jaxpr_keys(params: Mapping[str, Any]) -> list[str]:
-    """The parameters of an equation that is not known here which hold a jaxpr."""
-    return [key for key, value in params.items() if hasattr(opened(value)[0], "eqns")]
+def _jaxprs_in(params: Any) -> list[Any]:
+    """The jaxprs that the parameters of an equation hold; how a scatter combines two numbers is none of its work."""
+    if isinstance(params, Mapping):
+        return _jaxprs_in([value for key, value in params.items() if key != "update_jaxpr"])
+    if isinstance(params, (tuple, list)):
+        return [jaxpr for value in params for jaxpr in _jaxprs_in(value)]
+    return [params] if hasattr(opened(params)[0], "eqns") else []
+
+
+def _body_of_unknown(jaxpr: Any, live: Sequence[bool], made: Sequence[bool], owners: Sequence[str | None]) -> Plan:
+    """The plan of a jaxpr whose inputs may not be those of the equation that holds it: then any may be live."""
+    count = len(opened(jaxpr)[0].invars)
+    if count == len(live):
+        return _body(jaxpr, live, made, owners)
+    return _body(jaxpr, [True] * count, [True] * count, [None] * count)
 
 
 def _body(jaxpr: Any, live: Sequence[bool], made: Sequence[bool], owners: Sequence[str | None]) -> Plan:

@@ -219,6 +219,10 @@ def test_a_bias_is_part_of_its_own_layer_alone():
     assert kinds_of(lambda p, x: x @ p["a"]["kernel"] + p["b"]["scale"], params, IMAGES) == ["dense", "affine"]
 
 
+def test_a_number_is_no_bias():
+    assert kinds_of(lambda p, x: x @ p["kernel"] + 0.3, {"kernel": jnp.ones((4, 4))}, IMAGES) == ["dense", "affine"]
+
+
 def test_what_a_layer_gives_to_two_readers_is_not_hidden_in_a_longer_operation():
     params = {"kernel": jnp.ones((4, 4)), "bias": jnp.ones((1, 1, 1, 4))}
 

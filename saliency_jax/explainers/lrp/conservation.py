@@ -64,7 +64,7 @@ def conservation(
 
     value, pull = jax.vjp(output, image, ledger)
     relevance, booked = pull(value)
-    sums, biases, stabilizers = ({name: entries[..., i] for name, entries in booked.items()} for i in range(3))
+    sums, biases, stabilizers = ({name: booked[name][..., i] for name in visitors} for i in range(3))
     taken = sum((jnp.sum(entry) for entry in (*biases.values(), *stabilizers.values())), jnp.zeros((), wide))
     lost = (value - relevance.sum() - taken) / jnp.where(value == 0, 1, value)
     return Conservation(value, relevance, sums, biases, stabilizers, lost)

@@ -234,7 +234,9 @@ def bilinear(site: Site, relevance: Array, *, epsilon: float = EPSILON) -> Share
 
     Source: Achtibat et al. 2024 (AttnLRP), equation 15.
     """
-    return _by_value(site, relevance, len(site.inputs) * site.output, epsilon)
+    # A value multiplied by itself is one input and both factors.
+    factors = sum(number in site.operation.inputs for number in site.operation.steps[0].inputs)
+    return _by_value(site, relevance, factors * site.output, epsilon)
 
 
 def softmax(site: Site, relevance: Array) -> Shares:

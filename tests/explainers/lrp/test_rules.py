@@ -8,7 +8,7 @@ import pytest
 from dense_rules import agree, site_of
 from jax import lax
 
-from saliency_jax import override, rules
+from saliency_jax import rules
 
 NHWC, NCHW = ("NHWC", "HWIO", "NHWC"), ("NCHW", "OIHW", "NCHW")
 
@@ -90,10 +90,10 @@ def drawn(name, draw, dtype, *, bias=True):
     return layer, lambda v: operation(v, jnp.ones(w_shape, v.dtype)), x, relevance
 
 
-def check_rules(layer, ones, x, relevance, kind, bound, only=RULES):
+def check_rules(layer, ones, x, relevance, kind, bound):
     dense = dense_rules.dense_layer(layer, ones, x)
     site = site_of(layer, jnp.asarray(x), kind)
-    for name, options in only:
+    for name, options in RULES:
         found = getattr(rules, name)(site, jnp.asarray(relevance, x.dtype), **options)
         share, taken = EXPECTED[name](dense, np.ravel(relevance), **options)
         [found_share] = found.inputs
@@ -119,7 +119,6 @@ def test_rules_of_layers_with_any_numbers(name, bias):
         check_rules(*drawn(name, normals, np.float64, bias=bias), kind_of(name), 1e-10)
 
 
-@pytest.mark.parametrize("name", ["last_axis", "strided"])
-def test_rules_of_layers_in_single_precision(name):
+def test_rules_of_layers_in_single_precision():
     # Integers: z is exact, and the rule shares it as finely as the format allows.
-    check_rules(*drawn(name, small_integers, np.float32), kind_of(name), 1e-5)
+    check_rules(*drawn("strided", small_integers, np.float32), "convolution", 1e-5)

@@ -1,0 +1,170 @@
+"""Guided backpropagation and LRP beside Captum and Zennit: the same weights, images and settings, in one run.
+
+    pip install torch==2.13.0 captum==0.9.0 zennit==0.5.1
+    python experiments/benchmarks/peers.py
+
+For each network both sides explain the same images; their maps have to agree to 1e-4 of the largest value before any
+time counts. Then they take turns; medians are reported, and the ratio of each pair of turns. Compilation is told apart.
+Each side's own gradient is measured beside it. About five minutes on two cores, most of them ResNet-50's.
+Writes peers.json and peers.txt in the folder --out.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import torch
+import tyro
+from peer_networks import NETWORKS, Network
+
+import saliency_jax as sj
+from saliency_jax import results
+
+AGREE = 1e-4
+
+
+@dataclass(frozen=True)
+class Options:
+    """Guided backpropagation and LRP beside Captum and Zennit."""
+
+    networks: tuple[str, ...] = ("mnist_cnn", "resnet50")
+    """Which networks: mnist_cnn, resnet50."""
+    batch: int | None = None
+    """How many images at once; 32 for the MNIST CNN and 8 for ResNet-50 if not given."""
+    repeats: int = 7
+    """How many turns each side takes."""
+    threads: int | None = None
+    """How many threads PyTorch uses; as many as there are cores if not given."""
+    out: Path = Path("runs/benchmarks")
+    """The folder for the results."""
+
+
+def ours(network: Network, name: str, images: np.ndarray, targets: np.ndarray) -> Callable[[], jax.Array]:
+    """Maps by this library, as `batched` compiles them."""
+    explain = sj.batched(sj.EXPLAINERS[name], network.apply, batch_size=network.chunk)
+    arguments = jnp.asarray(images), jnp.asarray(targets)
+    return lambda: jax.block_until_ready(explain(network.params, *arguments))
+
+
+def theirs(network: Network, name: str, images: np.ndarray, targets: np.ndarray) -> Callable[[], np.ndarray]:
+    """Maps by Captum (gradient, guided backpropagation) or Zennit (LRP), channels last."""
+    model = network.torch_model().eval()
+    x = torch.tensor(images.transpose(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
+    model = model.to(memory_format=torch.channels_last)
+    c = torch.tensor(targets)
+    if name == "lrp":
+        return _zennit(model, x, c)
+    from captum.attr import GuidedBackprop, Saliency
+
+    explainer = GuidedBackprop(model) if name == "guided_backprop" else Saliency(model)
+    options = {} if name == "guided_backprop" else {"abs": False}
+    return lambda: explainer.attribute(x, target=c, **options).detach().numpy().transpose(0, 2, 3, 1)
+
+
+def _zennit(model: torch.nn.Module, x: torch.Tensor, c: torch.Tensor) -> Callable[[], np.ndarray]:
+    from zennit.attribution import Gradient
+    from zennit.canonizers import SequentialMergeBatchNorm
+    from zennit.composites import EpsilonPlusFlat
+
+    # Registered once, outside of what is timed.
+    attributor = Gradient(model=model, composite=EpsilonPlusFlat(canonizers=[SequentialMergeBatchNorm()]))
+    attributor.__enter__()
+
+    def start(logits: torch.Tensor) -> torch.Tensor:
+        chosen = torch.nn.functional.one_hot(c, logits.shape[1])
+        return (logits * chosen).detach()
+
+    return lambda: attributor(x, start)[1].detach().numpy().transpose(0, 2, 3, 1)
+
+
+def compare(network: Network, options: Options) -> dict[str, Any]:
+    """Time one network's explainers on both sides, after their maps have been held against each other."""
+    batch = options.batch or network.batch
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(batch, *network.image_shape)).astype(np.float32)
+    targets = rng.integers(0, network.classes, batch)
+    found: dict[str, Any] = {"batch": batch}
+    sides = {}
+    for name in ("gradient", "guided_backprop", "lrp"):
+        began = time.perf_counter()
+        here = ours(network, name, images, targets)
+        maps = np.asarray(here())
+        compiling = time.perf_counter() - began
+        there = theirs(network, name, images, targets)
+        difference = float(np.abs(maps - there()).max() / np.abs(maps).max())
+        found[name] = {"first_call_s": compiling, "largest_difference": difference, "agree": difference <= AGREE}
+        sides[name] = (here, there)
+    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for _ in range(options.repeats):
+        for name, pair in sides.items():
+            turns[name].append(tuple(_seconds(call) for call in pair))
+    for name, pairs in turns.items():
+        ratios = sorted(there / here for here, there in pairs)
+        found[name] |= {
+            "ms_a_map": 1e3 * median(here for here, _ in pairs) / batch,
+            "peer_ms_a_map": 1e3 * median(there for _, there in pairs) / batch,
+            "times_faster": median(ratios),
+            "times_faster_low": ratios[0],
+            "times_faster_high": ratios[-1],
+            "gradients": median(here / plain for (here, _), (plain, _) in zip(pairs, turns["gradient"], strict=True)),
+            "peer_gradients": median(
+                there / plain for (_, there), (_, plain) in zip(pairs, turns["gradient"], strict=True)
+            ),
+        }
+    return found
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def main(options: Options) -> dict[str, Any]:
+    """Measure, write and print."""
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    found = {
+        "options": {name: str(value) for name, value in asdict(options).items()},
+        "versions": {"jax": jax.__version__, "torch": torch.__version__},
+        "device": str(jax.devices()[0]),
+        "networks": {name: compare(NETWORKS[name](), options) for name in options.networks},
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    results.write_bytes(options.out / "peers.json", json.dumps(found, indent=1).encode())
+    text = table(found)
+    results.write_bytes(options.out / "peers.txt", text.encode())
+    print(text)
+    return found
+
+
+def table(found: dict[str, Any]) -> str:
+    """The measurements, an explainer a row, for people."""
+    lines = [f"JAX {found['versions']['jax']} on {found['device']}, PyTorch {found['versions']['torch']}", ""]
+    lines.append(
+        f"{'network':12s}{'explainer':18s}{'ms a map':>9s}{'peer':>9s}{'times faster':>20s}{'gradients':>11s}"
+        f"{'peer':>7s}{'first call':>12s}{'difference':>12s}"
+    )
+    for network, rows in found["networks"].items():
+        for name, row in rows.items():
+            if isinstance(row, dict):
+                spread = f"{row['times_faster']:.2f} ({row['times_faster_low']:.2f}-{row['times_faster_high']:.2f})"
+                lines.append(
+                    f"{network:12s}{name:18s}{row['ms_a_map']:9.2f}{row['peer_ms_a_map']:9.2f}{spread:>20s}"
+                    f"{row['gradients']:11.2f}{row['peer_gradients']:7.2f}{row['first_call_s']:10.1f} s"
+                    f"{row['largest_difference']:12.1e}" + ("" if row["agree"] else "  THE MAPS DIFFER")
+                )
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

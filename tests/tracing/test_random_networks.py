@@ -1,0 +1,58 @@
+"""300 random networks: an overridden function has the same values and gradients, and LRP-0 is gradient times input."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from random_networks import random_network
+
+from saliency_jax import class_score, composites, lrp, override, relus
+from saliency_jax.tracing.operations import KINDS
+
+SEEDS = 300
+ENTERED = ("custom", "scan", "branch", "remat", "loop", "unknown")
+OWN_GRADIENTS = {kind: lambda site, cotangent: site.gradient(cotangent) for kind in KINDS if kind not in ENTERED}
+QUICKLY = {"xla_backend_optimization_level": 0}
+"""How well XLA optimizes is no matter here, and its compiler is most of the time."""
+
+
+def compiled(f):
+    return jax.jit(f, compiler_options=QUICKLY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_network_keeps_its_values_and_gradients_and_lrp_0_is_gradient_times_input(seed):
+    network = random_network(seed)
+    told = "\n".join(network.description)
+
+    def score(params, image):
+        return class_score(network.apply, params, network.target)(image)
+
+    def overridden(params, image):
+        return override(class_score(network.apply, params, network.target), OWN_GRADIENTS)(image)
+
+    # Parameters are arguments: constants are folded by XLA, and not in the same way in two programs.
+    arguments = (network.params, network.image)
+    value, gradient = compiled(jax.value_and_grad(score, 1))(*arguments)
+    found, found_gradient = compiled(jax.value_and_grad(overridden, 1))(*arguments)
+    np.testing.assert_array_equal(found, value, err_msg=told)
+    scale = jnp.abs(gradient).max()
+    half = "float16" in network.description[0]
+    rounding = 2e-2 if half else 1e-5
+    np.testing.assert_allclose(found_gradient, gradient, rtol=0, atol=float(rounding * scale), err_msg=told)
+    np.testing.assert_array_equal(found_gradient == 0, gradient == 0, err_msg=told)
+    assert len(relus(class_score(network.apply, network.params, network.target), network.image)) == network.relus, told
+    if network.piecewise_linear:
+
+        def relevance(params, image):
+            return lrp(class_score(network.apply, params, network.target), image, composite=composites.zero)
+
+        expected = gradient * network.image
+        found = compiled(relevance)(*arguments)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(jnp.abs(expected).max()), err_msg=told)
+
+
+def test_the_generator_draws_every_seed_anew():
+    first, again, other = (random_network(seed) for seed in (3, 3, 4))
+    assert first.description == again.description != other.description
