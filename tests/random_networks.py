@@ -25,7 +25,8 @@ class Network(NamedTuple):
         target: a class.
         piecewise_linear: all nonlinearities are ReLUs and pools, all norms affine, all numbers of the default type.
         relus: ReLUs in the program as written: one for a scan's body, however often it runs, and those of both
-            branches of a cond. The relu6 inside hard_swish and hard_sigmoid does not count.
+            branches of a cond. The relu6 inside hard_swish does not count; that of a hard_sigmoid, which is a ReLU6
+            of a shifted value, does.
         description: what was drawn, a line for each part, the lines of its inside indented.
     """
 
@@ -349,7 +350,8 @@ def gated(rng, shape, linear):
     def apply(p, x):
         return x * gate(f.apply(p, x.mean((1, 2))))[:, None, None, :]
 
-    return around("squeeze and excite", apply, f.params, f, piecewise_linear=False)
+    block = around(f"squeeze and excite {gate.__name__}", apply, f.params, f, piecewise_linear=False)
+    return block._replace(relus=block.relus + (gate is jax.nn.hard_sigmoid))
 
 
 def glu(rng, shape, linear):

@@ -120,7 +120,7 @@ def test_public_functions_follow_the_house_rules(name):
     assert inspect.getdoc(function), "a public function has a docstring"
     for parameter in inspect.signature(function).parameters.values():
         assert parameter.name not in ("rng", "seed", "prng"), "a random key is called key"
-        if parameter.default is not inspect.Parameter.empty and parameter.name != "key":
+        if parameter.default is not inspect.Parameter.empty and parameter.name not in ("key", "names"):
             assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, f"{parameter.name} has a default: keyword only"
 
 

@@ -106,7 +106,8 @@ def compare(network: Network, options: Options) -> dict[str, Any]:
     turns: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     for _ in range(options.repeats):
         for name, pair in sides.items():
-            turns[name].append(tuple(_seconds(call) for call in pair))
+            here, there = pair
+            turns[name].append((_seconds(here), _seconds(there)))
     for name, pairs in turns.items():
         ratios = sorted(there / here for here, there in pairs)
         found[name] |= {

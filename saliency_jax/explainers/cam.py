@@ -58,7 +58,7 @@ def grad_cam(
     planned = plan_of(score, image)
     check_score_output(planned.outputs)
     check_activations(planned, image)
-    name = _last_spatial(planned) if layer is None else activation_after(planned, resolve(planned, layer))
+    name = _last_spatial(planned, image) if layer is None else activation_after(planned, resolve(planned, layer))
     activation, gradient = score_and_gradient(planned, image, name)
     if activation.ndim < 4 or activation.shape[-4] != 1:
         raise ValueError(
@@ -81,14 +81,20 @@ def guided_grad_cam(
     return grad_cam(score, image, layer=layer, interpolation=interpolation) * guided_backprop(score, image)
 
 
-def _last_spatial(planned: Planned) -> str:
-    """The last activation with more than one place that is no pooling."""
-    spatial = [tap for tap in planned_taps(planned) if _is_spatial(tap) and tap.kind not in _POOLED]
-    if not spatial:
+def _last_spatial(planned: Planned, image: Array) -> str:
+    """The last activation with more than one place that is no pooling.
+
+    An activation of four axes may also be one of [1, head, query, key]: what is spatial has the size of the image, or
+    that of a convolution's or a pooling's result.
+    """
+    spatial = [tap for tap in planned_taps(planned) if _is_spatial(tap)]
+    sizes = {image.shape[:2], *(tap.shape[1:3] for tap in spatial if tap.kind in ("convolution", *_POOLED))}
+    names = [tap.name for tap in spatial if tap.kind not in _POOLED and tap.shape[1:3] in sizes]
+    if not names:
         raise ValueError(
             "layer must be given: the score has no activation [1, height, width, channel] of more than one place"
         )
-    return spatial[-1].name
+    return names[-1]
 
 
 def _is_spatial(tap: Tap) -> bool:

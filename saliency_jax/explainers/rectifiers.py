@@ -52,7 +52,12 @@ def deconvnet(score: Score, image: Image, key: Any = None) -> Map:
 
 
 def relus(score: Score, image: Image) -> tuple[str, ...]:
-    """The names of the ReLUs that `guided_backprop` and `deconvnet` change, in execution order; one in a scan once."""
+    """The names of the ReLUs that `guided_backprop` and `deconvnet` change, in execution order; one in a scan once.
+
+    Args:
+        score: `score(image) -> scalar`.
+        image: one image.
+    """
     check_image(image)
     plan = plan_of(score, jnp.asarray(image)).plan
     return tuple(operation.name for operation in plan.everything() if operation.kind == "relu")

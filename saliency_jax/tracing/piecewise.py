@@ -22,7 +22,7 @@ POINTS = np.array([-1e4, -8.0, -3.0, -1.0, -0.3, -1e-3, -1e-30, 0.0, 1e-30, 1e-3
 """Close around 0 too: what is cut off at some small number is no ReLU."""
 
 
-def _select(which: Any, *cases: Any) -> np.ndarray:
+def _select(which: Any, *cases: Any) -> Any:
     return np.choose(np.asarray(which).astype(int), np.broadcast_arrays(*cases))
 
 

@@ -244,7 +244,8 @@ def _pointwise(reading: _Reading, index: int) -> Group | None:
     made = {number for number in step.inputs if number in reading.made}
     if len(made) == 1 and step.primitive in SCALINGS | MOVEMENT:
         square = step.primitive in ("mul", "div") and list(step.inputs).count(*made) == 2
-        if not square:
+        inverse = step.primitive == "div" and step.inputs[1] in made
+        if not (square or inverse):
             return None
     found = _common_source(reading, index, ELEMENTWISE)
     if found is None or _is_residual(reading, step, *found):

@@ -54,7 +54,9 @@ def _gives_positive(operation: Operation, plan: Plan) -> bool:
         return all(np.ndim(value) == 0 and not _is_traced(value) and value > 0 for value in constants)
     if kind == "max_pool":
         return all(step.primitive in ("reduce_window_max", "reduce_max") for step in steps)
-    return kind == "concatenation" or (kind == "sum" and steps[0].primitive in ("add", "add_any"))
+    if kind == "concatenation":
+        return not operation.sides
+    return kind == "sum" and steps[0].primitive in ("add", "add_any")
 
 
 def _is_traced(value: object) -> bool:

@@ -192,9 +192,12 @@ _probed.defvjp(lambda value, probe: (value, None), lambda _, cotangent: (cotange
 
 
 def _tapped(plan: Plan) -> Iterator[tuple[Operation, tuple[int, ...]]]:
-    """The operations of a plan that are taps, at every depth, with the shapes of their values in one turn."""
+    """The operations of a plan that are taps, with the shapes of their values in one turn.
+
+    They stand at every depth but in while loops, whose turns cannot be counted beforehand, and in what is not known.
+    """
     for operation in plan.operations:
-        for body in operation.bodies if operation.kind != "unknown" else ():
+        for body in operation.bodies if operation.kind not in ("loop", "unknown") else ():
             yield from _tapped(body)
         if operation.kind not in _NOT_TAPPED and len(operation.outputs) == 1:
             yield operation, plan.program.avals[operation.outputs[0]].shape

@@ -13,12 +13,12 @@ from jax.sharding import PartitionSpec as P
 
 from saliency_jax import class_score, deconvnet, gradient, guided_backprop, relus
 from tests import small_networks
-from tests.made_networks import made
+from tests.made_networks import made, made_images
 
 EXPLAINERS = pytest.mark.parametrize("explain", [guided_backprop, deconvnet])
 
 
-IMAGE = jax.random.normal(jax.random.key(1), (8, 8, 3)).at[:3].set(0.0)
+IMAGE = made_images(8, 8, 3).at[:3].set(0.0)
 """One with exact zeros, so that some ReLUs stand at the sign of their bias."""
 
 

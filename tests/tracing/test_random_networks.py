@@ -34,10 +34,10 @@ def test_a_network_keeps_its_values_and_gradients_and_lrp_0_is_gradient_times_in
 
     # Parameters are arguments: constants are folded by XLA, and not in the same way in two programs.
     arguments = (network.params, network.image)
-    value, gradient = compiled(jax.value_and_grad(score, 1))(*arguments)
-    found, found_gradient = compiled(jax.value_and_grad(overridden, 1))(*arguments)
-    np.testing.assert_array_equal(found, value, err_msg=told)
-    scale = jnp.abs(gradient).max()
+    np.testing.assert_array_equal(compiled(overridden)(*arguments), compiled(score)(*arguments), err_msg=told)
+    gradient, found_gradient = (compiled(jax.grad(f, 1))(*arguments) for f in (score, overridden))
+    # A norm of exact zeros, and float16, have NaN and infinite gradients: here and there in the same places.
+    scale = jnp.abs(gradient).max(initial=0, where=jnp.isfinite(gradient))
     half = "float16" in network.description[0]
     rounding = 2e-2 if half else 1e-5
     np.testing.assert_allclose(found_gradient, gradient, rtol=0, atol=float(rounding * scale), err_msg=told)
@@ -49,8 +49,8 @@ def test_a_network_keeps_its_values_and_gradients_and_lrp_0_is_gradient_times_in
             return lrp(class_score(network.apply, params, network.target), image, composite=composites.zero)
 
         expected = gradient * network.image
-        found = compiled(relevance)(*arguments)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * float(jnp.abs(expected).max()), err_msg=told)
+        bound = 1e-5 * float(jnp.abs(expected).max())
+        np.testing.assert_allclose(compiled(relevance)(*arguments), expected, rtol=0, atol=bound, err_msg=told)
 
 
 def test_the_generator_draws_every_seed_anew():

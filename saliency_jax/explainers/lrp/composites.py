@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from saliency_jax.explainers.lrp import rules
-from saliency_jax.explainers.lrp.rules import EPSILON, Rule
+from saliency_jax.explainers.lrp.shares import EPSILON, Rule
 from saliency_jax.tracing.operations import KINDS, Operation
 
 Match = str | tuple[str, ...] | Callable[..., bool]
@@ -72,7 +72,8 @@ def zero() -> Composite:
     Source: Shrikumar et al. 2016 and Ancona et al. 2018, proposition 1, for the equality.
     """
     linear = ("convolution", "dense", "affine", "normalization", "average_pool", "sum", "linear")
-    return ((linear, rules.zero), ("matrix_product", partial(rules.bilinear, epsilon=0.0)))
+    # The flat end of a ReLU6 is a constant: it keeps the relevance, as a bias would.
+    return ((linear, rules.zero), ("relu", rules.moved), ("matrix_product", partial(rules.bilinear, epsilon=0.0)))
 
 
 def epsilon(*, epsilon: float = EPSILON, bias: bool = True) -> Composite:

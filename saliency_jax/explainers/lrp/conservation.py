@@ -47,10 +47,16 @@ def conservation(
 ) -> Conservation:
     """The relevance that `lrp` gives an image, and where all of the score went on the way.
 
-    Args, Raises: as `lrp`.
+    Args:
+        score: `score(image) -> scalar`.
+        image: one image.
+        composite: the rules, as for `lrp`.
 
     Returns:
         The sums by operation; `lost = (score - sum(map) - sum(biases) - sum(stabilizers)) / score`.
+
+    Raises:
+        TypeError, ValueError, NotImplementedError: as `lrp`.
     """
     check_image(image)
     image = jnp.asarray(image)

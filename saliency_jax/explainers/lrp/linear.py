@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jax import Array, lax
 
+from saliency_jax.tracing.execution import where
 from saliency_jax.tracing.operations import Operation
 from saliency_jax.tracing.override import Site
 from saliency_jax.tracing.primitives import REARRANGEMENTS, SUMS
@@ -53,8 +54,17 @@ def _reads(step: Step, operation: Operation, before: Sequence[Step]) -> bool:
 
 
 def linear_layer(site: Site) -> LinearLayer:
-    """The layer of a convolution, a dense layer, an average pool or a scaling, with what follows it folded in."""
+    """The layer of a convolution, a dense layer, an average pool or a scaling, with what follows it folded in.
+
+    Raises:
+        ValueError: the operation is of another kind.
+    """
     operation = site.operation
+    if operation.kind not in ("convolution", "dense", "average_pool", "affine"):
+        raise ValueError(
+            f"a rule that looks at weights fits convolutions, dense layers, average pools and scalings, "
+            f"got {operation.kind!r} for {where(operation)}"
+        )
     values = dict(zip((*operation.inputs, *operation.sides), (*site.inputs, *site.sides), strict=True))
     head, tail = split(operation)
     [x] = site.inputs

@@ -13,7 +13,7 @@ from saliency_jax.checks import check_image, check_score_output
 from saliency_jax.explainers.lrp import composites, rules
 from saliency_jax.explainers.lrp.composites import Composite, First, find_rule, pairs_of
 from saliency_jax.explainers.lrp.folding import fold_scalings
-from saliency_jax.explainers.lrp.rules import Rule, Shares, Unfolded
+from saliency_jax.explainers.lrp.shares import Rule, Shares, Unfolded
 from saliency_jax.tracing.canonical import canonical_convolutions
 from saliency_jax.tracing.execution import Visitor, where
 from saliency_jax.tracing.naming import Planned, plan_of
@@ -95,7 +95,7 @@ def relevance_plan(
     for operation in operations:
         rule = find_rule(pairs, operation, operations)
         if rule is rules.moved and not (report and len(operation.outputs) == 1):
-            # The gradient does the same by itself.
+            # Its own gradient does the same.
             continue
         if rule is not None:
             if any(length > 1 for length in lengths[operation.name]):

@@ -8,38 +8,29 @@ leaves the bias out of z, and relevance that it would take stays with the inputs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from saliency_jax.explainers.lrp.linear import LinearLayer, bias_of, held, linear_layer
+from saliency_jax.explainers.lrp.linear import bias_of, held, linear_layer
+from saliency_jax.explainers.lrp.shares import (
+    EPSILON,
+    Rule,
+    Shares,
+    Unfolded,
+    by_terms,
+    by_value,
+    negative_part,
+    positive_part,
+    quotient_of,
+    terms_by_sign,
+    unbroadcast,
+)
 from saliency_jax.tracing.operations import LINEAR
 from saliency_jax.tracing.override import Site
 from saliency_jax.tracing.pooling import pooling_rule
-
-EPSILON = 1e-6
-
-
-class Shares(NamedTuple):
-    """Where relevance goes.
-
-    Attributes:
-        inputs: the relevance of each of the operation's inputs, shaped like it.
-        bias: the relevance that its biases took, a scalar.
-        stabilizer: the relevance that could not be shared out: epsilon's part of s(z), and all of R_k where z_k is 0.
-    """
-
-    inputs: tuple[Array, ...]
-    bias: Array | float = 0.0
-    stabilizer: Array | float = 0.0
-
-
-Rule = Callable[..., Shares]
-"""`rule(site, relevance) -> Shares`."""
 
 
 def epsilon(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bool = True) -> Shares:
@@ -48,12 +39,12 @@ def epsilon(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: boo
     Source: Bach et al. 2015, equation 58.
     """
     if site.operation.kind not in LINEAR:
-        return _by_value(site, relevance, site.output, epsilon)
+        return by_value(site, relevance, site.output, epsilon)
     [x] = site.inputs
     shift = bias_of(site)
     # The model's own result is z: nothing has to be computed again.
     z = site.output if bias else site.output - shift
-    quotient = _quotient(relevance, z, epsilon)
+    quotient = quotient_of(relevance, z, epsilon)
     _, pull = jax.vjp(held(site), x)
     taken = jnp.sum(shift * quotient) if bias else 0.0
     return Shares((x * pull(quotient)[0],), taken, jnp.sum(relevance - z * quotient))
@@ -80,13 +71,16 @@ def gamma(site: Site, relevance: Array, *, gamma: float = 0.25, epsilon: float =
     Source: Montavon et al. 2019, section 10.2.3; its form for inputs of both signs, Andeol et al. 2021.
     """
     layer = linear_layer(site)
-    high, low = _positive(layer.weights), _negative(layer.weights)
+    high, low = positive_part(layer.weights), negative_part(layer.weights)
     shift = layer.bias if bias else jnp.zeros_like(layer.bias)
     found = []
-    for wins, up, down, b in ((layer.output > 0, high, low, _positive), (layer.output < 0, low, high, _negative)):
-        terms = _by_sign(site, layer, layer.weights + gamma * up, layer.weights + gamma * down)
+    for wins, up, down, b in (
+        (layer.output > 0, high, low, positive_part),
+        (layer.output < 0, low, high, negative_part),
+    ):
+        terms = terms_by_sign(site, layer, layer.weights + gamma * up, layer.weights + gamma * down)
         part = jnp.where(wins, relevance, 0)
-        found.append(_share(layer.apply, terms, shift + gamma * b(shift), part, epsilon))
+        found.append(by_terms(layer.apply, terms, shift + gamma * b(shift), part, epsilon))
     [up], [down] = found[0].inputs, found[1].inputs
     nowhere = jnp.sum(jnp.where(layer.output == 0, relevance, 0))
     return Shares((up + down,), found[0].bias + found[1].bias, found[0].stabilizer + found[1].stabilizer + nowhere)
@@ -98,8 +92,8 @@ def z_plus(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bool
     Source: Montavon et al. 2017, equation 13.
     """
     layer = linear_layer(site)
-    terms = _by_sign(site, layer, _positive(layer.weights), _negative(layer.weights))
-    return _share(layer.apply, terms, _positive(layer.bias) if bias else None, relevance, epsilon)
+    terms = terms_by_sign(site, layer, positive_part(layer.weights), negative_part(layer.weights))
+    return by_terms(layer.apply, terms, positive_part(layer.bias) if bias else None, relevance, epsilon)
 
 
 def alpha_beta(
@@ -124,8 +118,8 @@ def alpha_beta(
         raise ValueError(f"alpha and beta must not be negative, with alpha - beta = 1; got {alpha} and {beta}")
     raising = z_plus(site, relevance, epsilon=epsilon, bias=bias)
     layer = linear_layer(site)
-    terms = _by_sign(site, layer, _negative(layer.weights), _positive(layer.weights))
-    lowering = _share(layer.apply, terms, _negative(layer.bias) if bias else None, relevance, epsilon)
+    terms = terms_by_sign(site, layer, negative_part(layer.weights), positive_part(layer.weights))
+    lowering = by_terms(layer.apply, terms, negative_part(layer.bias) if bias else None, relevance, epsilon)
     [up], [down] = raising.inputs, lowering.inputs
     return Shares(
         (alpha * up - beta * down,),
@@ -149,8 +143,8 @@ def z_box(site: Site, relevance: Array, *, low: Any = 0.0, high: Any = 1.0, epsi
     layer = linear_layer(site)
     low, high = (jnp.broadcast_to(jnp.asarray(bound, layer.x.dtype), layer.x.shape) for bound in (low, high))
     # x w is x w+ + x w-: two products for three, and at the bounds, where all of them cancel, nothing is left to round.
-    terms = ((layer.x - low, _positive(layer.weights)), (layer.x - high, _negative(layer.weights)))
-    return _share(layer.apply, terms, None, relevance, epsilon)
+    terms = ((layer.x - low, positive_part(layer.weights)), (layer.x - high, negative_part(layer.weights)))
+    return by_terms(layer.apply, terms, None, relevance, epsilon)
 
 
 def w_square(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bool = True) -> Shares:
@@ -160,7 +154,7 @@ def w_square(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bo
     """
     layer = linear_layer(site)
     terms = ((jnp.ones_like(layer.x), jnp.square(layer.weights)),)
-    return _share(layer.apply, terms, jnp.square(layer.bias) if bias else None, relevance, epsilon)
+    return by_terms(layer.apply, terms, jnp.square(layer.bias) if bias else None, relevance, epsilon)
 
 
 def flat(site: Site, relevance: Array, *, epsilon: float = EPSILON) -> Shares:
@@ -170,7 +164,7 @@ def flat(site: Site, relevance: Array, *, epsilon: float = EPSILON) -> Shares:
     """
     layer = linear_layer(site)
     terms = ((jnp.ones_like(layer.x), jnp.ones_like(layer.weights)),)
-    return _share(layer.apply, terms, None, relevance, epsilon)
+    return by_terms(layer.apply, terms, None, relevance, epsilon)
 
 
 def pass_through(site: Site, relevance: Array) -> Shares:
@@ -179,18 +173,7 @@ def pass_through(site: Site, relevance: Array) -> Shares:
     Where an input was broadcast to the result, its places add up.
     """
     [x] = site.inputs
-    return Shares((_unbroadcast(relevance, x),))
-
-
-@dataclass(frozen=True)
-class Unfolded:
-    """A rule for scalings and shifts that are then not folded into the layer before them; see `unfolded`."""
-
-    rule: Rule
-
-    def __call__(self, site: Site, relevance: Array) -> Shares:
-        """The rule itself."""
-        return self.rule(site, relevance)
+    return Shares((unbroadcast(relevance, x),))
 
 
 def unfolded(rule: Rule) -> Rule:
@@ -213,7 +196,7 @@ def gradient(site: Site, relevance: Array) -> Shares:
 
 
 def winner(site: Site, relevance: Array) -> Shares:
-    """All of R_k to the input that was the maximum, the first of several: the gradient's way through a max pool."""
+    """All of R_k to the input that was the maximum: the gradient's way, the first of several in a max pool."""
     operation = site.operation
     if operation.primitive == "reduce_window_max":
         _, pull = jax.vjp(lambda x: pooling_rule(operation.steps[0].equation, x)[0], *site.inputs)
@@ -226,7 +209,7 @@ def halves(site: Site, relevance: Array) -> Shares:
 
     Source: Achtibat et al. 2024 (AttnLRP), equation 14 with two factors.
     """
-    return Shares(tuple(_unbroadcast(relevance / len(site.inputs), x) for x in site.inputs))
+    return Shares(tuple(unbroadcast(relevance / len(site.inputs), x) for x in site.inputs))
 
 
 def bilinear(site: Site, relevance: Array, *, epsilon: float = EPSILON) -> Shares:
@@ -236,7 +219,7 @@ def bilinear(site: Site, relevance: Array, *, epsilon: float = EPSILON) -> Share
     """
     # A value multiplied by itself is one input and both factors.
     factors = sum(number in site.operation.inputs for number in site.operation.steps[0].inputs)
-    return _by_value(site, relevance, factors * site.output, epsilon)
+    return by_value(site, relevance, factors * site.output, epsilon)
 
 
 def softmax(site: Site, relevance: Array) -> Shares:
@@ -246,7 +229,7 @@ def softmax(site: Site, relevance: Array) -> Shares:
     """
     [x] = site.inputs
     # x times the softmax's own gradient for R / s, which holds for a softmax along any axis.
-    [found] = site.gradient(_quotient(relevance, site.output, 0.0))
+    [found] = site.gradient(quotient_of(relevance, site.output, 0.0))
     return Shares((x * found,), jnp.sum(relevance) - jnp.sum(x * found))
 
 
@@ -256,58 +239,7 @@ def numerator(site: Site, relevance: Array) -> Shares:
     top = step.inputs[0]
     return Shares(
         tuple(
-            _unbroadcast(relevance, x) if number == top else jnp.zeros_like(x)
+            unbroadcast(relevance, x) if number == top else jnp.zeros_like(x)
             for number, x in zip(site.operation.inputs, site.inputs, strict=True)
         )
     )
-
-
-def _share(
-    apply: Callable[[Array, Array], Array],
-    terms: Sequence[tuple[Array, Array]],
-    bias: Array | None,
-    relevance: Array,
-    epsilon: float,
-) -> Shares:
-    """Relevance in proportion to sum_t apply(x_t, w_t) + bias, to the inputs x_t and the bias."""
-    results, pulls = zip(*(jax.vjp(lambda v, w=w: apply(v, w), x) for x, w in terms), strict=True)
-    z = sum(results[1:], results[0])
-    z = z if bias is None else z + bias
-    quotient = _quotient(relevance, z, epsilon)
-    shares = [x * pull(quotient)[0] for (x, _), pull in zip(terms, pulls, strict=True)]
-    taken = 0.0 if bias is None else jnp.sum(bias * quotient)
-    return Shares((sum(shares[1:], shares[0]),), taken, jnp.sum(relevance - z * quotient))
-
-
-def _by_value(site: Site, relevance: Array, z: Array, epsilon: float) -> Shares:
-    """Relevance to every input by its part of z, through the operation's own gradient."""
-    quotient = _quotient(relevance, z, epsilon)
-    shares = tuple(x * g for x, g in zip(site.inputs, site.gradient(quotient), strict=True))
-    return Shares(shares, 0.0, jnp.sum(relevance - z * quotient))
-
-
-def _by_sign(site: Site, layer: LinearLayer, high: Array, low: Array) -> tuple[tuple[Array, Array], ...]:
-    """The terms x+ with the weights `high` and x- with `low`; the second is left out where x is nowhere negative."""
-    if site.operation.positive:
-        return ((layer.x, high),)
-    return ((_positive(layer.x), high), (_negative(layer.x), low))
-
-
-def _quotient(relevance: Array, z: Array, epsilon: float) -> Array:
-    """R / s(z), 0 where s(z) is 0."""
-    stable = z + jnp.where(z >= 0, epsilon, -epsilon).astype(z.dtype)
-    return jnp.where(stable == 0, 0, relevance / jnp.where(stable == 0, 1, stable))
-
-
-def _positive(x: Array) -> Array:
-    return jnp.maximum(x, 0)
-
-
-def _negative(x: Array) -> Array:
-    return jnp.minimum(x, 0)
-
-
-def _unbroadcast(relevance: Array, x: Array) -> Array:
-    """Relevance summed over the places to which x was broadcast."""
-    _, pull = jax.vjp(lambda v: jnp.broadcast_to(v, relevance.shape), x)
-    return pull(relevance)[0]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from saliency_jax import class_score, composites, lrp, rules
-from saliency_jax.explainers.lrp.rules import Shares
+from saliency_jax.explainers.lrp.shares import Shares
 from saliency_jax.tracing.operations import KINDS
 
 RANDOM = np.random.default_rng(0)

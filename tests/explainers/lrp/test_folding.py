@@ -11,7 +11,7 @@ from dense_rules import agree, dense_layer, site_of
 from jax import lax
 
 from saliency_jax import lrp, rules
-from saliency_jax.explainers.lrp.rules import Shares
+from saliency_jax.explainers.lrp.shares import Shares
 
 WEIGHTED = ("epsilon", "gamma", "z_plus", "alpha_beta", "z_box", "w_square", "flat")
 
