@@ -87,3 +87,14 @@ def test_help_says_what_the_script_is_for_and_explains_every_option(name):
     ).stdout
     assert f"python experiments/{name}" in printed
     assert "--out" in printed and "--seeds" in printed
+
+
+def test_the_comparison_with_other_libraries_says_what_it_needs_or_what_it_does():
+    run = subprocess.run(
+        [sys.executable, str(EXPERIMENTS / "benchmarks" / "peers.py"), "--help"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    said = run.stdout + run.stderr
+    assert ("pip install torch==2.13.0" in said) if run.returncode else ("--networks" in said), said

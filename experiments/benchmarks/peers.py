@@ -15,9 +15,14 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+missing = [name for name in ("torch", "captum", "zennit") if find_spec(name) is None]
+if missing:
+    raise SystemExit(f"peers.py needs {', '.join(missing)}: pip install torch==2.13.0 captum==0.9.0 zennit==0.5.1")
 
 import jax
 import jax.numpy as jnp

@@ -77,7 +77,6 @@ def activations(
         ValueError: an address that the model does not have (the near ones are listed), or that does not depend on the
             images; or images are no batch.
         TypeError: images are not floating point.
-        NotImplementedError: an activation inside a while loop.
     """
     check_images(images)
     images = jnp.asarray(images)
@@ -133,7 +132,8 @@ def check_activations(planned: Planned, image: Array) -> None:
     if not all(is_concrete(value) for value in (image, *planned.params, *planned.plan.program.constants.values())):
         return
     tapped = {operation.name: operation for operation, _ in _tapped(planned.plan)}
-    observed = jax.jit(lambda x: run_planned(planned, (x,), dict.fromkeys(tapped, _finite)).observed)(image)
+    # Not compiled: whoever explains one image outside of jit would wait for the compiler at every call.
+    observed = run_planned(planned, (image,), dict.fromkeys(tapped, _finite)).observed
     for name, operation in tapped.items():
         if not np.all(observed[name]):
             raise ValueError(f"every activation must be finite, but the {operation.kind} at {where(operation)} is not")
