@@ -13,7 +13,7 @@ SEEDS = 300
 ENTERED = ("custom", "scan", "branch", "remat", "loop", "unknown")
 OWN_GRADIENTS = {kind: lambda site, cotangent: site.gradient(cotangent) for kind in KINDS if kind not in ENTERED}
 QUICKLY = {"xla_backend_optimization_level": 1}
-"""How well XLA optimizes is no matter here, and its compiler is most of the time; at level 0 it gives wrong gradients."""
+"""XLA's compiler is most of the time, and how well it optimizes no matter here; at level 0 it gives wrong gradients."""
 
 
 def compiled(f):
