@@ -28,9 +28,21 @@ TITLES = {
 }
 
 
+NAMES = {
+    "smoothgrad": "SmoothGrad",
+    "smoothgrad_squared": "SmoothGrad squared",
+    "vargrad": "VarGrad",
+    "grad_cam": "Grad-CAM",
+    "guided_grad_cam": "guided Grad-CAM",
+    "lrp": "LRP",
+    "deep_lift": "DeepLIFT",
+    "simple_taylor": "simple Taylor",
+}
+
+
 def readable(name: str) -> str:
-    """A name for people: "gradient_times_input" as "gradient times input"."""
-    return name.replace("_", " ")
+    """A name for people: "gradient_times_input" as "gradient times input", "grad_cam" as "Grad-CAM"."""
+    return NAMES.get(name, name.replace("_", " "))
 
 
 def similarity_curves(dataset: xr.Dataset, *, metrics: Sequence[str] = ("spearman_abs", "spearman")) -> Figure:
