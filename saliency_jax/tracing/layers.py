@@ -27,6 +27,8 @@ from saliency_jax.typing import Apply, Images, Params
 
 MATRIX_PRODUCTS = ("dot_general", "conv_general_dilated")
 LINEN_COLLECTIONS = ("params", "batch_stats")
+ROOT = "params"
+"""The name of a layer whose parameters are one bare array."""
 
 
 class Layer(NamedTuple):
@@ -138,7 +140,8 @@ def _groups(
     open_kernel = False
     for i in members:
         if uses[i].in_product or not open_kernel:
-            leaf = _names(with_paths[i][0])[-1]
+            # A pytree that is one bare array has a path without parts.
+            leaf = [ROOT, *_names(with_paths[i][0])][-1]
             groups.append((f"{container}/{leaf}" if container else leaf, []))
             open_kernel = uses[i].in_product
         groups[-1][1].append(i)

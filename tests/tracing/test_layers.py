@@ -241,3 +241,8 @@ def test_a_model_that_ignores_its_params_has_no_layers_to_tell():
         layers(lambda params, images: flat(images), dense_params("a"), IMAGES)
     with pytest.raises(ValueError, match="must use its params"):
         layers(lambda params, images: params["a"]["kernel"] @ params["a"]["kernel"], dense_params("a"), IMAGES)
+
+
+def test_parameters_that_are_one_bare_array_are_one_layer():
+    [layer] = layers(lambda kernel, x: x.reshape(len(x), -1) @ kernel, jnp.ones((12, 3)), jnp.ones((2, 2, 2, 3)))
+    assert layer == ("params", ("",))
