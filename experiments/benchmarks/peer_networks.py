@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import types
 from collections.abc import Callable
@@ -16,20 +17,18 @@ import torch
 from saliency_jax.models import CNN
 
 
-def without_torchvision() -> None:
-    """Let Zennit be imported where torchvision is not: it asks for the names of its networks and no more."""
+def zennit(name: str) -> Any:
+    """A module of Zennit, such as "composites", on a machine with torchvision or without."""
     try:
-        import torchvision  # noqa: F401
-    except Exception:
-        for name in ("torchvision", "torchvision.models", "torchvision.models.resnet", "torchvision.models.vgg"):
-            sys.modules[name] = types.ModuleType(name)
-        for name in ("Bottleneck", "BasicBlock"):
-            setattr(sys.modules["torchvision.models.resnet"], name, type(name, (torch.nn.Module,), {}))
-        sys.modules["torchvision.models.vgg"].VGG = type("VGG", (torch.nn.Module,), {})  # type: ignore[attr-defined]
-
-
-without_torchvision()
-from zennit.layer import Sum  # noqa: E402
+        importlib.import_module("torchvision")
+    except (ImportError, RuntimeError):
+        # Not every build of PyTorch has its torchvision. Zennit asks it for the names of its networks and no more.
+        asked_for = {"": (), ".models": (), ".models.resnet": ("Bottleneck", "BasicBlock"), ".models.vgg": ("VGG",)}
+        for path, classes in asked_for.items():
+            module = types.ModuleType(f"torchvision{path}")
+            module.__dict__.update({network: type(network, (torch.nn.Module,), {}) for network in classes})
+            sys.modules[module.__name__] = module
+    return importlib.import_module(f"zennit.{name}")
 
 
 class Network(NamedTuple):
@@ -139,7 +138,7 @@ class TorchBottleneck(torch.nn.Module):
         self.conv3, self.norm3 = conv(features, 4 * features, 1, bias=False), norm(4 * features)
         if stride != 1 or inputs != 4 * features:
             self.conv4, self.norm4 = conv(inputs, 4 * features, 1, stride, bias=False), norm(4 * features)
-        self.sum, self.relu3 = Sum(), torch.nn.ReLU()
+        self.sum, self.relu3 = zennit("layer").Sum(), torch.nn.ReLU()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Activations to activations."""

@@ -30,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 import torch
 import tyro
-from peer_networks import NETWORKS, Network
+from peer_networks import NETWORKS, Network, zennit
 
 import saliency_jax as sj
 from saliency_jax import results
@@ -77,12 +77,10 @@ def theirs(network: Network, name: str, images: np.ndarray, targets: np.ndarray)
 
 
 def _zennit(model: torch.nn.Module, x: torch.Tensor, c: torch.Tensor) -> Callable[[], np.ndarray]:
-    from zennit.attribution import Gradient
-    from zennit.canonizers import SequentialMergeBatchNorm
-    from zennit.composites import EpsilonPlusFlat
-
     # Registered once, outside of what is timed.
-    attributor = Gradient(model=model, composite=EpsilonPlusFlat(canonizers=[SequentialMergeBatchNorm()]))
+    merge = zennit("canonizers").SequentialMergeBatchNorm()
+    composite = zennit("composites").EpsilonPlusFlat(canonizers=[merge])
+    attributor = zennit("attribution").Gradient(model=model, composite=composite)
     attributor.__enter__()
     for module in model.modules():
         # Zennit 0.5.1 merges a BatchNorm into its convolution and leaves its eps to act once more.

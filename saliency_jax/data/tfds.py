@@ -66,7 +66,7 @@ def load(name: str, split: str, data_dir: str | os.PathLike[str] | None = None) 
         )
     try:
         source = tensorflow_datasets.data_source(name, split=split, data_dir=where, download=False)
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # TFDS says so of its other file formats.
         raise ValueError(
             f"{name} in {prepared} has no array_record files, which reading without TensorFlow needs; "
             "prepare it in another data_dir, or remove that folder and prepare it again"

@@ -44,8 +44,8 @@ def deep_lift(score: Score, image: Image, key: Any = None, *, baseline: Any = 0.
 
     Raises:
         TypeError: the image is not floating point, or the score is not a real scalar.
-        ValueError: the image is empty or not finite, or the baseline is neither a number nor shaped like it.
-        NotImplementedError: an equation for which there is no rule; it is named.
+        ValueError: the image is empty or not finite, or the baseline is neither a number nor shaped like it; or
+            an equation for which there is no rule; it is named.
 
     Source: Shrikumar, Greenside and Kundaje 2017, section 3.5.1; Ancona et al. 2018, equation 6.
     """
@@ -68,7 +68,7 @@ def _rule(operation: Operation) -> BackwardRule | None:
     if operation.kind in _RULES:
         return _RULES[operation.kind]
     if operation.kind in ("unknown", "loop"):
-        raise NotImplementedError(f"DeepLIFT has no rule for the {operation.primitive} at {where(operation)}")
+        raise ValueError(f"DeepLIFT has no rule for the {operation.primitive} at {where(operation)}")
     return None
 
 

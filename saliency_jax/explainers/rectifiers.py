@@ -33,8 +33,8 @@ def guided_backprop(score: Score, image: Image, key: Any = None) -> Map:
 
     Raises:
         TypeError: the image is not floating point, or the score is not a real scalar.
-        ValueError: the image is empty or not finite, or the score holds no ReLU.
-        NotImplementedError: a ReLU stands in an equation that cannot be entered; it is named.
+        ValueError: the image is empty or not finite, or the score holds no ReLU; or
+            a ReLU stands in an equation that cannot be entered; it is named.
 
     Source: Springenberg et al. 2015, section 3.4.
     """

@@ -47,7 +47,7 @@ def run(plan: Plan, args: Sequence[Any], visitors: Visitors, given: Given | None
         given: operation name -> what is handed to its visitor; inside a scan with a leading axis for the turns.
 
     Raises:
-        NotImplementedError: something is observed inside a while loop, or anything in an equation that is not known.
+        ValueError: something is observed inside a while loop, or anything in an equation that is not known.
     """
     given = given or {}
     values = dict(plan.program.constants) | dict(zip(plan.program.inputs, args, strict=True))
@@ -139,7 +139,7 @@ def _enter_loop(
     def turn(carry: Sequence[Any]) -> list[Any]:
         outputs, observed = run(body, [*rest, *carry], visitors)
         if observed or given:
-            raise NotImplementedError(f"nothing can be observed inside the while loop at {where(operation)}")
+            raise ValueError(f"nothing can be observed inside the while loop at {where(operation)}")
         return list(outputs)
 
     outputs = lax.while_loop(
@@ -173,7 +173,7 @@ def _enter_branch(
 
 
 def _refuse(operation: Operation, operands: Sequence[Any], visitors: Visitors, given: Given) -> Visited:
-    raise NotImplementedError(
+    raise ValueError(
         f"the {operation.primitive} at {where(operation)} holds operations that have to be visited, and it is not "
         f"known how to go inside it"
     )

@@ -70,7 +70,7 @@ def override(f: Callable, rules: Mapping[str, BackwardRule]) -> Callable:
 
     Raises:
         ValueError: a kind that does not exist.
-        NotImplementedError: when called, a rule applies inside an equation that cannot be entered; it is named.
+        ValueError: when called, a rule applies inside an equation that cannot be entered; it is named.
     """
     unknown = sorted(set(rules) - set(KINDS))
     if unknown:

@@ -120,7 +120,7 @@ def test_an_equation_without_a_rule_is_named():
         with jax.named_scope("middle"):
             return jnp.prod(x)
 
-    with pytest.raises(NotImplementedError, match="DeepLIFT has no rule for the reduce_prod at middle"):
+    with pytest.raises(ValueError, match="DeepLIFT has no rule for the reduce_prod at middle"):
         deep_lift(score, IMAGE)
 
 

@@ -56,7 +56,7 @@ def conservation(
         The sums by operation; `lost = (score - sum(map) - sum(biases) - sum(stabilizers)) / score`.
 
     Raises:
-        TypeError, ValueError, NotImplementedError: as `lrp`.
+        TypeError, ValueError: as `lrp`.
     """
     check_image(image)
     image = jnp.asarray(image)

@@ -51,8 +51,8 @@ def lrp(
 
     Raises:
         TypeError: the image is not floating point, or the score is not a real scalar.
-        ValueError: the image is empty or not finite, or a composite matches a kind that does not exist.
-        NotImplementedError: an equation for which there is no rule; it is named, with the place where it stands.
+        ValueError: the image is empty or not finite, or a composite matches a kind that does not exist; or
+            an equation for which there is no rule; it is named, with the place where it stands.
 
     Source: Bach et al. 2015; Montavon et al. 2019 for the composites; Achtibat et al. 2024 for attention.
     """
@@ -80,7 +80,7 @@ def relevance_plan(
             its bias took, and what its stabilizer took.
 
     Raises:
-        NotImplementedError: an operation without a rule.
+        ValueError: an operation without a rule.
     """
     planned = plan_of(score, image)
     check_score_output(planned.outputs)
@@ -102,7 +102,7 @@ def relevance_plan(
                 _check_order(operation, pairs, operations)
             visitors[operation.name] = backward(_as_backward(rule, report=report))
         elif operation.kind not in (*_MOVES, *_ENTERED):
-            raise NotImplementedError(
+            raise ValueError(
                 f"LRP has no rule for the {operation.primitive} at {where(operation)}, of kind {operation.kind!r}: "
                 f"give one in the composite, or write that part of the model in other operations"
             )
@@ -112,7 +112,7 @@ def relevance_plan(
 def _check_order(operation: Operation, pairs: Composite, operations: Sequence[Operation]) -> None:
     """Raise where a rule for the first layer would be used in every turn of a scan."""
     if any(isinstance(match, First) and match(operation, operations) for match, _ in pairs):
-        raise NotImplementedError(
+        raise ValueError(
             f"the composite has a rule for the first layer, which is {where(operation)} and stands in a scan: all its "
             f"turns share one rule; use a composite without such a rule, or take the first turn out of the scan"
         )

@@ -122,7 +122,7 @@ def first_in_scan(x):
 
 
 def test_rule_for_the_first_layer_is_refused_inside_a_scan_and_fine_before_it():
-    with pytest.raises(NotImplementedError, match=r"rule for the first layer, .*stands in a scan"):
+    with pytest.raises(ValueError, match=r"rule for the first layer, .*stands in a scan"):
         lrp(first_in_scan, IMAGE, composite=composites.epsilon_plus_flat)
     assert jnp.isfinite(lrp(first_in_scan, IMAGE, composite=composites.epsilon)).all()
     before = jnp.asarray(RANDOM.normal(size=(4, 4)), jnp.float32)
