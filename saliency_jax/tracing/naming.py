@@ -37,9 +37,9 @@ def plan_of(f: Callable, *args: Any) -> Planned:
 
     A function that says which parameters it is made of (see `class_score`) has its operations named after these.
     """
-    of_params = getattr(f, "of_params", None)
+    of_params, params = (getattr(f, name, None) for name in ("of_params", "params"))
     if of_params is not None:
-        return plan_with_params(of_params, f.params, *args)  # type: ignore[attr-defined]
+        return plan_with_params(of_params, params, *args)
     return plan_with_params(lambda _, *xs: f(*xs), (), *args)
 
 

@@ -70,12 +70,14 @@ def linear_layer(site: Site) -> LinearLayer:
     [x] = site.inputs
     if not head:
         start = operation.inputs[0]
-        return LinearLayer(x, _scale(tail, start, jnp.ones_like(x), values), _bias(site), site.output, jnp.multiply)
+        return LinearLayer(x, _scale(tail, start, jnp.ones_like(x), values), bias_of(site), site.output, jnp.multiply)
     step = head[0]
     made, aval = head[-1].outputs[0], head[-1].equation.outvars[0].aval
     scale = _scale(tail, made, jnp.ones(aval.shape, aval.dtype), values)
     if step.primitive in SUMS:
-        return LinearLayer(x, scale, _bias(site), site.output, lambda v, w: w * _run(head, operation.inputs[0], v, {}))
+        return LinearLayer(
+            x, scale, bias_of(site), site.output, lambda v, w: w * _run(head, operation.inputs[0], v, {})
+        )
     place = 1 - step.inputs.index(operation.inputs[0])
     weights = jnp.asarray(values[step.inputs[place]])
 
@@ -83,7 +85,7 @@ def linear_layer(site: Site) -> LinearLayer:
         return _run(head, operation.inputs[0], v, {step.inputs[place]: w})
 
     folded = weights * _along_weights(scale, weight_axes(head, place), weights.ndim) if tail else weights
-    return LinearLayer(x, folded.astype(weights.dtype), _bias(site), site.output, apply)
+    return LinearLayer(x, folded.astype(weights.dtype), bias_of(site), site.output, apply)
 
 
 def held(site: Site) -> Callable[[Array], Array]:
@@ -102,19 +104,14 @@ def held(site: Site) -> Callable[[Array], Array]:
     return function
 
 
-def _bias(site: Site) -> Array:
-    """What the operation gives for an input of zeros, its statistics held fixed."""
+def bias_of(site: Site) -> Array:
+    """The bias of a linear operation, shaped like its result: what it gives for zeros, its statistics held fixed."""
     operation = site.operation
     values = dict(zip(operation.sides, site.sides, strict=True))
     head, tail = split(operation)
     start = head[-1].outputs[0] if head else operation.inputs[0]
     aval = head[-1].equation.outvars[0].aval if head else site.inputs[0]
     return _run(tail, start, jnp.zeros(aval.shape, aval.dtype), values)
-
-
-def bias_of(site: Site) -> Array:
-    """The bias of a linear operation, shaped like its result."""
-    return _bias(site)
 
 
 def _run(steps: Sequence[Step], start: int, value: Array, sides: Mapping[int, Any]) -> Array:
