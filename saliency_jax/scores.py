@@ -15,6 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from saliency_jax.checks import check_images, check_targets, is_concrete
 from saliency_jax.keys import numbered
+from saliency_jax.tracing import compiled
 from saliency_jax.typing import Apply, Explainer, Images, Params, Score
 
 Kind = Literal["logit", "log_softmax", "softmax"]
@@ -130,7 +131,7 @@ def batched(
 
         return jax.lax.map(explain_one, items, batch_size=chunk)
 
-    @partial(jax.jit, static_argnames="chunk")
+    @partial(compiled, static_argnames="chunk")
     def explain_batch(params: Params, items: Any, chunk: int) -> Array:
         share = partial(explain_share, chunk=chunk)
         if mesh is None:

@@ -19,8 +19,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from saliency_jax import checkpoints
 from saliency_jax.checks import check_images, check_targets
 from saliency_jax.presets import Training
-from saliency_jax.tracing.acceleration import fast_pooling
-from saliency_jax.tracing.canonical import canonical_convolutions
+from saliency_jax.tracing import canonical_convolutions, compiled, fast_pooling
 from saliency_jax.tracing.layers import leaf_paths
 from saliency_jax.typing import Apply, Images, Params, PRNGKey
 
@@ -186,7 +185,7 @@ def _loss(
     return entropy + config.l2 * penalty, correct
 
 
-@partial(jax.jit, static_argnames=("apply", "config", "steps"), donate_argnames="state")
+@partial(compiled, static_argnames=("apply", "config", "steps"), donate_argnames="state")
 def _epoch(
     apply: Apply,
     config: Training,
@@ -213,7 +212,7 @@ def _epoch(
     return state, losses, correct.sum(), finite
 
 
-@partial(jax.jit, static_argnames=("apply", "size"))
+@partial(compiled, static_argnames=("apply", "size"))
 def _count_correct(
     apply: Apply, params: Params, images: Array, labels: Array, *, size: int
 ) -> tuple[Int[Array, ""], Bool[Array, ""]]:

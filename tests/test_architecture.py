@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "dimension": {"typing", "checks"},
     "results": {"version"},
     "tracing": FOUNDATIONS,
-    "scores": FOUNDATIONS,
+    "scores": FOUNDATIONS | {"tracing"},
     "explainers": FOUNDATIONS | {"tracing"},
     "sanity": TESTING,
     "robustness": TESTING,

@@ -2,6 +2,7 @@
 
 from saliency_jax.tracing.acceleration import accelerated_gradient, fast_pooling
 from saliency_jax.tracing.canonical import canonical_convolutions
+from saliency_jax.tracing.compilation import compiled
 from saliency_jax.tracing.interpreter import rewrite
 from saliency_jax.tracing.layers import Layer, layers
 from saliency_jax.tracing.override import Site, override
@@ -15,6 +16,7 @@ __all__ = [
     "accelerated_gradient",
     "activations",
     "canonical_convolutions",
+    "compiled",
     "fast_pooling",
     "layers",
     "max_pool",

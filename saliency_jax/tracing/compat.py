@@ -12,6 +12,13 @@ from jax.interpreters import partial_eval
 Jaxpr = Any
 Equation = Any
 
+CONVOLUTIONS_ON_ALL_CORES = (
+    {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"}
+    if tuple(map(int, jax.__version__.split(".")[:2])) < (0, 12)
+    else {}
+)
+"""Compiler options that give a CPU's convolutions to kernels of many threads, as those of JAX 0.12 all are."""
+
 
 class Traced(NamedTuple):
     """A function as an open jaxpr: its equations, the values of its constants, the tree of its outputs."""

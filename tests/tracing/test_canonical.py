@@ -19,6 +19,9 @@ CONVOLUTIONS = {
     "depthwise": ((2, 4, 7, 6), (8, 1, 3, 3), {"feature_group_count": 4}),
     "batch groups": ((4, 3, 7, 6), (6, 3, 3, 3), {"batch_group_count": 2}),
     "one axis": ((2, 4, 9), (5, 4, 3), {}),
+    "into an image": ((2, 7, 6, 8), (5, 4, 8, 3), {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}),
+    "of an image": ((2, 7, 6, 1), (5, 5, 1, 8), {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}),
+    "of an image, uneven": ((2, 3, 7, 6), (8, 3, 2, 3), {"padding": ((0, 2), (1, 0))}),
     "three axes": ((2, 2, 5, 4, 6), (3, 2, 2, 3, 2), {}),
 }
 
