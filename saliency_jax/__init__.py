@@ -34,7 +34,7 @@ from saliency_jax.explainers import (
 )
 
 # Sanity checks
-from saliency_jax.sanity import PROTOCOLS, cascade, parameter_randomization, randomize
+from saliency_jax.sanity import PROTOCOLS, cascade, data_randomization, parameter_randomization, randomize, verdicts
 
 # From a model to what is explained
 from saliency_jax.scores import batched, class_score
@@ -65,6 +65,7 @@ __all__ = [
     "conservation",
     "constant",
     "cosine",
+    "data_randomization",
     "deconvnet",
     "deep_lift",
     "edges",
@@ -92,4 +93,5 @@ __all__ = [
     "ssim",
     "taps",
     "vargrad",
+    "verdicts",
 ]

@@ -54,12 +54,14 @@ def parameter_randomization(apply, params, fresh, images, targets, layers, key, 
     shape = (len(stages), len(seeds), len(images))
     found = {name: np.full(shape, np.nan) for name in ("spearman", "pearson")}
     found["explained_class"] = np.zeros(shape, int)
-    found.update({name: np.zeros((1 + len(stages), len(seeds))) for name in ("accuracy", "logit_low", "logit_high")})
+    states = ("accuracy", "logit_low", "logit_high", "logit_spread")
+    found.update({name: np.zeros((1 + len(stages), len(seeds))) for name in states})
 
     def judge(place, seed, model):
         logits = np.asarray(evaluate(model, images))
         found["accuracy"][place, seed] = np.mean(logits.argmax(1) == np.asarray(targets))
         found["logit_low"][place, seed], found["logit_high"][place, seed] = logits.min(), logits.max()
+        found["logit_spread"][place, seed] = max(column.max() - column.min() for column in logits.T)
         return logits.argmax(1)
 
     for s, seed in enumerate(seeds):

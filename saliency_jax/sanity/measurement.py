@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from saliency_jax.scores import images_at_once, logits_of
+from saliency_jax.tracing import compiled
 from saliency_jax.typing import Apply, Metric, Params
 
 
@@ -28,11 +29,19 @@ class Comparison(NamedTuple):
 
 
 class ModelState(NamedTuple):
-    """What a model says of a labelled batch: its accuracy, the range of its logits, its class for each image."""
+    """What a model says of a labelled batch.
+
+    Attributes:
+        accuracy: the share of images whose largest logit is that of their label.
+        logit_low, logit_high: the range of all logits.
+        logit_spread: the widest range of one logit over the images: 0 if the model does not look at them.
+        predicted: the class of each image.
+    """
 
     accuracy: Array
     logit_low: Array
     logit_high: Array
+    logit_spread: Array
     predicted: Array
 
 
@@ -65,10 +74,11 @@ def comparison(metrics: Mapping[str, Metric]) -> Callable[[Array, Array], Compar
 def model_state(apply: Apply) -> Callable[[Params, Array, Array], ModelState]:
     """What a model says of `(images, labels)`, in one compiled program."""
 
-    @jax.jit
+    @compiled
     def state(params: Params, images: Array, labels: Any) -> ModelState:
         logits = logits_of(apply, params, images)
         predicted = jnp.argmax(logits, axis=1)
-        return ModelState(jnp.mean(predicted == labels), logits.min(), logits.max(), predicted)
+        spread = jnp.ptp(logits, axis=0).max()
+        return ModelState(jnp.mean(predicted == labels), logits.min(), logits.max(), spread, predicted)
 
     return state

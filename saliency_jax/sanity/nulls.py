@@ -10,12 +10,15 @@ from jax import Array
 
 from saliency_jax.keys import named
 
-NULLS = ("other_image", "permuted_pixels", "noise")
+UNRELATED = ("other_image", "permuted_pixels", "noise")
 """A map against the same model's map of another image, against itself with its pixels shuffled, against noise."""
+
+NULLS = (*UNRELATED, "itself")
+"""Those, where there is nothing in common; and a map against itself, where nothing has changed."""
 
 
 def null_partners(maps: Array, key: Any) -> dict[str, Array]:
-    """For each map of a batch, one partner of each kind in NULLS.
+    """For each map of a batch, one partner of each kind in UNRELATED, which has nothing to do with it.
 
     Args:
         maps: `[batch, height, width, channel]`, of different images.

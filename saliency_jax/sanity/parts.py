@@ -1,4 +1,4 @@
-"""The parts of a parameter randomization test, each a small Dataset that can be kept and read back."""
+"""The parts of a randomization test, each a small Dataset that can be kept and read back."""
 
 from __future__ import annotations
 
@@ -13,31 +13,42 @@ from jax import Array
 from jax.sharding import Mesh
 
 from saliency_jax.keys import named
-from saliency_jax.sanity.initializers import Fresh
 from saliency_jax.sanity.measurement import Comparison, ModelState
 from saliency_jax.sanity.nulls import NULLS, null_partners
 from saliency_jax.sanity.protocols import ExplainedClass
-from saliency_jax.sanity.randomization import randomize
 from saliency_jax.scores import batched
-from saliency_jax.tracing.layers import Layer
 from saliency_jax.typing import Apply, Explainer, Metric, Params
 
 TRAINED = "trained"
 
+OF_MODEL = ("accuracy", "logit_low", "logit_high", "logit_spread")
+"""What is reported of each model."""
+
 
 class Sweep(NamedTuple):
-    """A test with all its choices made (see `parameter_randomization`) and the programs that all its parts share."""
+    """A test with all its choices made, and the programs that all its parts share.
+
+    Attributes:
+        apply, params, images, targets, evaluation, explainers, metrics, kept_images, batch_size, mesh, key: as the
+            arguments of `parameter_randomization`, checked.
+        stages: the names of the models that are compared with the trained one.
+        seeds: the numbers of their draws.
+        randomized: `randomized(seed, stage) -> params`, drawn when they are asked for.
+        explained_class: of a randomized model: "original" for the targets, "argmax" for what it predicts itself.
+        compare: the metrics of two batches of maps.
+        state: what a model says of labelled images.
+    """
 
     apply: Apply
     params: Params
-    fresh: Fresh
     images: Array
     targets: Array
     evaluation: tuple[Array, Array]
     explainers: Mapping[str, Explainer]
     metrics: Mapping[str, Metric]
-    stages: tuple[tuple[str, tuple[Layer, ...]], ...]
+    stages: tuple[str, ...]
     seeds: tuple[int, ...]
+    randomized: Callable[[int, int], Params]
     explained_class: ExplainedClass
     kept_images: int
     batch_size: int | None
@@ -46,13 +57,8 @@ class Sweep(NamedTuple):
     compare: Callable[[Array, Array], Comparison]
     state: Callable[[Params, Array, Array], ModelState]
 
-    @property
-    def stage_names(self) -> list[str]:
-        """The stages in their order."""
-        return [name for name, _ in self.stages]
-
     def explain(self, name: str) -> Callable[[Params, Array], Array]:
-        """One explainer for all images, compiled once: `(params, classes) -> maps`."""
+        """One explainer for all images, compiled once: `(params, classes) -> maps`. All models share its noise."""
         run = batched(self.explainers[name], self.apply, batch_size=self.batch_size, mesh=self.mesh)
 
         def explain(params: Params, classes: Array) -> Array:
@@ -61,12 +67,6 @@ class Sweep(NamedTuple):
             return maps if self.mesh is None else jax.device_put(maps, self.mesh.devices.flat[0])
 
         return explain
-
-    def randomized(self, seed: int, stage: int) -> Params:
-        """The model of one stage of one seed, its weights drawn for this stage alone."""
-        name, layers = self.stages[stage]
-        seed_key = jax.random.fold_in(named(self.key, "fresh"), seed)
-        return strongly_typed(randomize(self.params, self.fresh(named(seed_key, name), self.params), layers))
 
 
 def strongly_typed(params: Params) -> Params:
@@ -84,23 +84,23 @@ def strongly_typed(params: Params) -> Params:
 
 def measure_models(sweep: Sweep, seed: int) -> xr.Dataset:
     """What the trained model and each stage's model say of the evaluation images, and which class is explained."""
-    models = [sweep.params, *(sweep.randomized(seed, k) for k in range(len(sweep.stages)))]
+    models = [sweep.params, *(strongly_typed(sweep.randomized(seed, k)) for k in range(len(sweep.stages)))]
     states = _stacked([sweep.state(params, *sweep.evaluation) for params in models], ModelState)
     if sweep.explained_class == "argmax":
         explained = np.stack([sweep.state(params, sweep.images, sweep.targets).predicted for params in models[1:]])
     else:
         explained = np.tile(np.asarray(sweep.targets), (len(sweep.stages), 1))
-    of_model = {name: ("model", _float32(getattr(states, name))) for name in ("accuracy", "logit_low", "logit_high")}
+    of_model = {name: ("model", _float32(getattr(states, name))) for name in OF_MODEL}
     return xr.Dataset(
         {**of_model, "explained_class": (("stage", "image"), explained.astype(np.int32))},
-        coords={"model": [TRAINED, *sweep.stage_names], "stage": sweep.stage_names},
+        coords={"model": [TRAINED, *sweep.stages], "stage": list(sweep.stages)},
     )
 
 
 def measure_null(sweep: Sweep, reference: Callable[[], Array]) -> xr.Dataset:
-    """The metrics where there is nothing to find: the trained model's maps against partners that are not theirs."""
+    """The metrics where there is nothing to find: the trained model's maps against its own, and against strangers."""
     maps = reference()
-    partners = null_partners(maps, named(sweep.key, "null"))
+    partners = {**null_partners(maps, named(sweep.key, "null")), "itself": maps}
     scores = np.stack([_float32(sweep.compare(maps, partners[name]).scores) for name in NULLS])
     return xr.Dataset(
         {"null": (("null_kind", "metric", "image"), scores)},
@@ -123,7 +123,7 @@ def measure_explainer(
     kept = sweep.kept_images if seed == sweep.seeds[0] else 0
     compared, pictures = [], []
     for k in range(len(sweep.stages)):
-        maps = explain(sweep.randomized(seed, k), jnp.asarray(explained[k]))
+        maps = explain(strongly_typed(sweep.randomized(seed, k)), jnp.asarray(explained[k]))
         compared.append(sweep.compare(reference(), maps))
         pictures.append(maps[:kept])
     found = _stacked(compared, Comparison)
@@ -132,11 +132,11 @@ def measure_explainer(
         "constant_maps": ("stage", np.asarray(found.constant, np.int32)),
         "nonfinite_maps": ("stage", np.asarray(found.nonfinite, np.int32)),
     }
-    coordinates = {"stage": sweep.stage_names, "metric": list(sweep.metrics)}
+    coordinates = {"stage": list(sweep.stages), "metric": list(sweep.metrics)}
     if kept:
         drawn = np.stack([reference()[:kept], *pictures]).astype(np.float32)
         variables["maps"] = (("model", "kept_image", "height", "width", "channel"), drawn)
-        coordinates["model"] = [TRAINED, *sweep.stage_names]
+        coordinates["model"] = [TRAINED, *sweep.stages]
     return xr.Dataset(variables, coords=coordinates)
 
 

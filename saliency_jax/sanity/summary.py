@@ -49,12 +49,40 @@ def mean_interval(
     array = values.transpose(*rest, *over).to_numpy().astype(np.float64)
     if len(over) == 1:
         array = array[..., None, :]
+    mean, means = crossed_means(array, resamples=resamples)
+    low, high = interval(means, level)
+    coords: dict[Any, Any] = {dim: values[dim] for dim in rest if dim in values.coords}
+    return xr.Dataset(
+        {
+            "mean": (rest, mean),
+            "low": (rest, low),
+            "high": (rest, high),
+            "count": (rest, np.isfinite(array).sum((-2, -1))),
+        },
+        coords=coords,
+    )
+
+
+def crossed_means(array: np.ndarray, *, resamples: int = RESAMPLES) -> tuple[np.ndarray, np.ndarray]:
+    """The mean over the last two axes, and bootstrap means that resample each of them, crossed.
+
+    Arrays of as many images get the same draws of images, so that means of several arrays can be set against each
+    other draw by draw; NaN values are left out.
+
+    Args:
+        array: `[..., seed, image]`.
+        resamples: how many draws.
+
+    Returns:
+        The means `[...]` and the resampled means `[resamples, ...]`; a mean of nothing is NaN.
+    """
     known = np.isfinite(array)
     filled = np.where(known, array, 0)
-    random = np.random.default_rng(0)
     rows, columns = (
-        random.multinomial(n, np.full(n, 1 / n), size=resamples) if n > 1 else np.ones((resamples, 1))
-        for n in array.shape[-2:]
+        np.random.default_rng(axis).multinomial(n, np.full(n, 1 / n), size=resamples)
+        if n > 1
+        else np.ones((resamples, 1))
+        for axis, n in enumerate(array.shape[-2:])
     )
 
     def resampled(x: np.ndarray) -> np.ndarray:
@@ -62,22 +90,11 @@ def mean_interval(
 
     with np.errstate(invalid="ignore", divide="ignore"):
         means = resampled(filled) / resampled(known.astype(float))
-        mean = filled.sum((-2, -1)) / known.sum((-2, -1))
-    low, high = _quantiles(means, level)
-    coords: dict[Any, Any] = {dim: values[dim] for dim in rest if dim in values.coords}
-    return xr.Dataset(
-        {
-            "mean": (rest, mean),
-            "low": (rest, low),
-            "high": (rest, high),
-            "count": (rest, known.sum((-2, -1))),
-        },
-        coords=coords,
-    )
+        return filled.sum((-2, -1)) / known.sum((-2, -1)), means
 
 
-def _quantiles(means: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """The interval of resampled means; NaN where every one is NaN."""
+def interval(means: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:
+    """The percentile interval of resampled means `[resamples, ...]`; NaN where every one is NaN."""
     tail = (1 - level) / 2
     empty = np.isnan(means).all(axis=0)
     low, high = np.nanquantile(np.where(empty, 0, means), [tail, 1 - tail], axis=0)

@@ -5,8 +5,7 @@ import pytest
 import scipy.stats
 
 from saliency_jax import pearson, spearman
-from saliency_jax.sanity import NULLS
-from saliency_jax.sanity.nulls import null_partners
+from saliency_jax.sanity.nulls import UNRELATED, null_partners
 
 
 def maps(count=6):
@@ -16,7 +15,7 @@ def maps(count=6):
 def test_there_is_one_partner_of_each_kind_and_in_the_shape_of_the_maps(key):
     given = maps()
     partners = null_partners(given, key)
-    assert tuple(partners) == NULLS
+    assert tuple(partners) == UNRELATED
     for partner in partners.values():
         assert partner.shape == given.shape and partner.dtype == given.dtype
 

@@ -18,6 +18,7 @@ DIMENSIONS = {
     "nonfinite_maps": ("explainer", "stage", "seed"),
     "accuracy": ("model", "seed"),
     "logit_low": ("model", "seed"),
+    "logit_spread": ("model", "seed"),
     "logit_high": ("model", "seed"),
     "explained_class": ("stage", "seed", "image"),
     "maps": ("explainer", "model", "kept_image", "height", "width", "channel"),
@@ -144,7 +145,7 @@ def test_the_whole_measurement_equals_a_slow_one_by_hand(order, protocol, explai
         got = found.similarity.sel(explainer="gradient", metric=name)
         np.testing.assert_allclose(got, want[name], atol=1e-6)
     np.testing.assert_array_equal(found.explained_class, want["explained_class"])
-    for name in ("accuracy", "logit_low", "logit_high"):
+    for name in ("accuracy", "logit_low", "logit_high", "logit_spread"):
         np.testing.assert_allclose(found[name], want[name], rtol=1e-6)
 
 

@@ -94,7 +94,7 @@ def test_finished_parts_are_read_and_not_measured_again(tmp_path, undisturbed):
     assert len(finished) == PARTS
     with pytest.MonkeyPatch.context() as patch:
         for measure in ("measure_models", "measure_null", "measure_explainer"):
-            patch.setattr(f"saliency_jax.sanity.parameter_test.{measure}", never)
+            patch.setattr(f"saliency_jax.sanity.sweep.{measure}", never)
         again = run(tmp_path)
     xr.testing.assert_identical(again, undisturbed)
     assert files(tmp_path) == finished
