@@ -72,6 +72,43 @@ def permutation() -> Fresh:
     return _leaf_by_leaf(lambda key, leaf: jax.random.permutation(key, leaf.ravel()).reshape(leaf.shape))
 
 
+STATISTICS = frozenset({"mean", "var", "running_mean", "running_var", "moving_mean", "moving_variance"})
+"""What frameworks call the averages that a normalization has seen in training, as against the parameters it learned."""
+
+
+def is_statistic(path: str) -> bool:
+    """Whether a parameter leaf holds a running mean or variance, by the end of its path: "batch_stats/bn/mean"."""
+    return "batch_stats" in path.split("/") or path.split("/")[-1] in STATISTICS
+
+
+def with_statistics(fresh: Fresh, statistics: Fresh) -> Fresh:
+    """`fresh` for everything that is learned, `statistics` for the running means and variances of normalizations.
+
+    A variance cannot be drawn around 0 as weights are: half of the draws would be negative, and the maps NaN.
+
+    Args:
+        fresh: draws weights and biases.
+        statistics: gives the statistics: `own_initializer(init)` for a network that has seen no data, `kept` for the
+            trained ones.
+    """
+
+    def chosen(key: Any, params: Params) -> Params:
+        paths = leaf_paths(params)
+        drawn = jax.tree.leaves(fresh(key, params))
+        if not any(map(is_statistic, paths)):
+            return jax.tree.unflatten(jax.tree.structure(params), drawn)
+        seen = jax.tree.leaves(statistics(key, params))
+        leaves = [s if is_statistic(path) else d for path, s, d in zip(paths, seen, drawn, strict=True)]
+        return jax.tree.unflatten(jax.tree.structure(params), leaves)
+
+    return chosen
+
+
+def kept(key: Any, params: Params) -> Params:
+    """The trained values themselves."""
+    return params
+
+
 def _leaf_by_leaf(draw: Callable[[Array, Array], Array]) -> Fresh:
     """Each floating-point leaf drawn with the key of its path: equal shapes get different weights."""
 

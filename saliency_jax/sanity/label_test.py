@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from saliency_jax.checks import check_images, check_key, check_targets
 from saliency_jax.sanity.fingerprint import digest
-from saliency_jax.sanity.protocols import PROTOCOLS, ExplainedClass
+from saliency_jax.sanity.protocols import PROTOCOLS, ExplainedClass, metrics_for
 from saliency_jax.sanity.sweep import Progress, checked_sweep, run
 from saliency_jax.scores import logits_of
 from saliency_jax.tracing import compiled
@@ -94,7 +94,7 @@ def data_randomization(
         targets: the class to explain for each image, `[batch]` integers.
         explainers: name -> explainer.
         key: a JAX key; everything that is drawn comes from it, by name.
-        metrics: name -> similarity of two maps; those of the protocol "paper" where None.
+        metrics: name -> similarity of two maps; where None those of the protocol "paper", as `parameter_randomization`.
         fit: shows what both models have learned. With it the test refuses a model that does not know its permuted
             labels, labels that are not permuted, and a model of permuted labels that is better than chance.
         least_fitted: the training accuracy on permuted labels under which the test is refused; 0 to refuse none.
@@ -134,7 +134,7 @@ def data_randomization(
         explainers,
         test="data_randomization",
         key=key,
-        metrics=PROTOCOLS["paper"].metrics if metrics is None else metrics,
+        metrics=metrics_for(PROTOCOLS["paper"], *images.shape[1:3]) if metrics is None else metrics,
         stages=(PERMUTED,),
         seeds=(0,),
         randomized=lambda seed, stage: random_params,

@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 from saliency_jax.checks import check_images, check_key
 from saliency_jax.keys import named
 from saliency_jax.sanity.fingerprint import describe
-from saliency_jax.sanity.protocols import Protocol, find_protocol
+from saliency_jax.sanity.protocols import Protocol, find_protocol, metrics_for
 from saliency_jax.sanity.randomization import Order, randomize, stages
 from saliency_jax.sanity.sweep import Progress, checked_sweep, run
 from saliency_jax.tracing.layers import Layer
@@ -62,7 +62,7 @@ def parameter_randomization(
         explainers: name -> explainer, such as `saliency_jax.EXPLAINERS` or a part of it.
         key: a JAX key; everything that is drawn comes from it, by name.
         order: "top_down" (the paper's cascade), "bottom_up", or "independent" (one layer at a time).
-        metrics: name -> similarity of two maps; the protocol's where None.
+        metrics: name -> similarity of two maps; where None the protocol's, without HOG on images of under 48 pixels.
         seeds: how many random models, or their numbers; the results of one seed do not depend on the others.
         protocol: "paper", "released_code", or a Protocol.
         layers: what to randomize, in execution order; `saliency_jax.layers` of the model where None.
@@ -112,7 +112,7 @@ def parameter_randomization(
         explainers,
         test="parameter_randomization",
         key=key,
-        metrics=protocol.metrics if metrics is None else metrics,
+        metrics=metrics_for(protocol, *images.shape[1:3]) if metrics is None else metrics,
         stages=tuple(name for name, _ in chosen),
         seeds=_seed_numbers(seeds),
         randomized=randomized,

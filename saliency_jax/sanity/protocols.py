@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from saliency_jax.sanity.initializers import Fresh, own_initializer, truncated_normal
+from saliency_jax.sanity.initializers import Fresh, kept, own_initializer, truncated_normal, with_statistics
 from saliency_jax.similarity import METRICS
 from saliency_jax.typing import Init, Metric
 
@@ -29,16 +29,43 @@ class Protocol(NamedTuple):
     metrics: Mapping[str, Metric]
 
 
-def _rank_and_structure(ssim: str) -> dict[str, Metric]:
-    return {"spearman": METRICS["spearman"], "spearman_abs": METRICS["spearman_abs"], "ssim": METRICS[ssim]}
+def _metrics(ssim: str, hog: str) -> dict[str, Metric]:
+    names = {"spearman": "spearman", "spearman_abs": "spearman_abs", "ssim": ssim, "hog": hog}
+    return {name: METRICS[metric] for name, metric in names.items()}
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    "paper": Protocol("paper", lambda init: truncated_normal(), "original", _rank_and_structure("ssim")),
-    "released_code": Protocol("released_code", own_initializer, "argmax", _rank_and_structure("ssim_released_code")),
+    "paper": Protocol(
+        "paper",
+        lambda init: with_statistics(truncated_normal(), own_initializer(init)),
+        "original",
+        _metrics("ssim", "hog"),
+    ),
+    "released_code": Protocol(
+        "released_code",
+        lambda init: with_statistics(own_initializer(init), kept),
+        "argmax",
+        _metrics("ssim_released_code", "hog_released_code"),
+    ),
 }
-"""The paper's text: weights and biases from a normal of 0.01 cut at two deviations, the class that was explained first.
-The released code: each variable's own initializer, the class with the largest logit of the randomized model."""
+"""Where the paper's text and its released code differ:
+
+| | paper | released_code |
+| --- | --- | --- |
+| weights and biases | normal of 0.01, cut at two deviations | each variable's own initializer |
+| statistics of a BatchNorm | as those of a new network | stay trained |
+| explained class | the one that was explained first | the randomized model's own prediction |
+| SSIM | maps over their largest magnitude, window of 5 | maps onto [0, 1], Gaussian window, data range 2 |
+| HOG | maps over their largest magnitude, Pearson | maps onto [0, 1], Spearman |
+"""
+
+HOG_BLOCK = 48
+"""The side in pixels of the smallest map that has a HOG block of 3 x 3 cells of 16 pixels."""
+
+
+def metrics_for(protocol: Protocol, height: int, width: int) -> Mapping[str, Metric]:
+    """The protocol's metrics that are defined for maps of this size: HOG is not for those of MNIST."""
+    return {name: f for name, f in protocol.metrics.items() if name != "hog" or min(height, width) >= HOG_BLOCK}
 
 
 def find_protocol(protocol: str | Protocol) -> Protocol:
