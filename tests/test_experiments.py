@@ -20,6 +20,10 @@ from saliency_jax.results import read_dataset
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
 
+# A script finds the modules beside it.
+sys.path.insert(0, str(EXPERIMENTS))
+
+
 def script(name):
     specification = importlib.util.spec_from_file_location(Path(name).stem, EXPERIMENTS / name)
     module = importlib.util.module_from_spec(specification)
@@ -98,3 +102,59 @@ def test_the_comparison_with_other_libraries_says_what_it_needs_or_what_it_does(
     )
     said = run.stdout + run.stderr
     assert ("pip install torch==2.13.0" in said) if run.returncode else ("--networks" in said), said
+
+
+@pytest.fixture
+def short_memorizing(short_training, monkeypatch):
+    monkeypatch.setitem(PRESETS, "memorize_cnn", Training(steps=3, learning_rate=1e-3))
+
+
+@pytest.mark.slow
+def test_label_randomization_refuses_a_poor_model_and_writes_what_it_prints(short_memorizing, tmp_path, capsys):
+    module = script("label_randomization.py")
+    options = {"images": 3, "explainers": ("gradient", "edges"), "out": tmp_path, "compilation_cache": None}
+    with pytest.raises(
+        ValueError, match=r"random_params must know the permuted labels: training accuracy at least 0\.95"
+    ):
+        module.main(module.Options(**options))
+    dataset = module.main(module.Options(**options, least_fitted=0.0))
+    printed = capsys.readouterr().out
+    stored = read_dataset(tmp_path / "results.nc")
+    np.testing.assert_array_equal(stored.similarity, dataset.similarity)
+    assert f"test accuracy {float(stored.test_accuracy[1]):.4f}" in printed
+    mean = float(stored.similarity.sel(explainer="gradient", metric="spearman").mean())
+    assert f"{mean:.2f} [" in printed
+    rows = pd.read_csv(tmp_path / "results.csv")
+    assert set(rows.stage) == {"permuted_labels"}
+    for picture in ("bars.png", "maps.png"):
+        assert (tmp_path / picture).stat().st_size > 10_000
+
+
+@pytest.mark.slow
+def test_all_tests_gives_every_explainer_a_figure_in_every_test(short_memorizing, tmp_path, capsys):
+    module = script("all_tests.py")
+    explainers = ("gradient", "gradient_times_input", "edges")
+    small = {"images": 10, "seeds": 1, "samples": 2, "least_fitted": 0.0}
+    options = module.Options(**small, explainers=explainers, out=tmp_path, compilation_cache=None)
+    found = module.main(options)
+    assert found.explainer.values.tolist() == list(explainers)
+    assert (found.outcome != "").all()
+    assert (found.value.sel(explainer="edges", test=["from above: signed", "labels: absolute"]) == 0).all()
+    printed = capsys.readouterr().out
+    assert "gauss legendre, 64" in printed
+    assert (tmp_path / "evidence.png").stat().st_size > 10_000
+    stored = read_dataset(tmp_path / "evidence.nc")
+    np.testing.assert_array_equal(stored.value, found.value)
+    # Finished tests are read, and give the same table.
+    np.testing.assert_array_equal(module.main(options).value, found.value)
+
+
+@pytest.mark.slow
+def test_verdict_errors_finds_the_gradient_and_not_the_edges(short_training, tmp_path, capsys):
+    module = script("verdict_errors.py")
+    options = module.Options(draws=20, images=(10,), pool=30, out=tmp_path, compilation_cache=None)
+    found = module.main(options)
+    assert (found.rate.sel(base="edges", share=0.0) == 0).all()
+    assert (found.rate.sel(base="edges", share=1.0) == 1).all()
+    assert "edges" in capsys.readouterr().out
+    assert (tmp_path / "rates.png").stat().st_size > 10_000

@@ -111,3 +111,32 @@ def test_what_is_not_in_the_dataset_is_named(dataset, call, message):
 def test_saved_figure_is_a_picture(dataset, tmp_path):
     plotting.save(plotting.similarity_curves(dataset), tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_bars_are_the_means_of_the_last_stage_and_the_nulls_stand_beside_them(dataset):
+    first, panel = plotting.similarity_bars(dataset).axes
+    widths = [bar.get_width() for bar in panel.patches]
+    expected = dataset.similarity.sel(metric="spearman", stage="conv1").mean(["seed", "image"])
+    np.testing.assert_allclose(widths, expected.values)
+    null = dataset["null"].sel(metric="spearman", null_kind="other_image").mean("image")
+    marks = [line.get_xdata() for line in panel.lines if line.get_marker() == "D"]
+    np.testing.assert_allclose(marks[0], null.values)
+    assert [label.get_text() for label in first.get_yticklabels()] == ["gradient", "constant"]
+
+
+def test_bars_of_an_unknown_metric_are_refused(dataset):
+    with pytest.raises(ValueError, match=r"those of the dataset \['spearman_abs', 'spearman'\], got \['ssim'\]"):
+        plotting.similarity_bars(dataset, metrics=["ssim"])
+
+
+def test_the_evidence_table_prints_every_figure_with_the_mark_of_its_outcome():
+    value = np.array([[0.91, np.nan], [0.12, np.nan]])
+    outcome = np.array([["passes", "undecided"], ["fails", ""]])
+    found = xr.Dataset(
+        {"value": (("explainer", "test"), value), "outcome": (("explainer", "test"), outcome)},
+        coords={"explainer": ["gradient", "edges"], "test": ["parameters", "labels"]},
+    )
+    axes = plotting.evidence_table(found).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["0.91", "?", "0.12 x", "not\nmeasured"]
+    colours = [patch.get_facecolor() for patch in axes.patches]
+    assert len(set(colours)) == 3

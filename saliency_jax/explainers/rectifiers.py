@@ -38,7 +38,7 @@ def guided_backprop(score: Score, image: Image, key: Any = None) -> Map:
 
     Source: Springenberg et al. 2015, section 3.4.
     """
-    return _with_relu_rule(score, image, _guided)
+    return _with_relu_rule(score, image, guided)
 
 
 def deconvnet(score: Score, image: Image, key: Any = None) -> Map:
@@ -48,7 +48,7 @@ def deconvnet(score: Score, image: Image, key: Any = None) -> Map:
 
     Source: Zeiler and Fergus 2014, section 2.1, as Springenberg et al. 2015 write it.
     """
-    return _with_relu_rule(score, image, _deconvolved)
+    return _with_relu_rule(score, image, deconvolved)
 
 
 def relus(score: Score, image: Image) -> tuple[str, ...]:
@@ -63,13 +63,15 @@ def relus(score: Score, image: Image) -> tuple[str, ...]:
     return tuple(operation.name for operation in plan.everything() if operation.kind == "relu")
 
 
-def _guided(site: Site, cotangent: Array) -> tuple[Array]:
+def guided(site: Site, cotangent: Array) -> tuple[Array]:
+    """The backward rule of a ReLU in guided backprop: what is positive of the gradient, where the unit is on."""
     [found] = site.gradient(jnp.maximum(cotangent, 0))
     # A ReLU written as a maximum lets half of the gradient pass at 0.
     return (jnp.where(site.inputs[0] > 0, found, 0),)
 
 
-def _deconvolved(site: Site, cotangent: Array) -> tuple[Array]:
+def deconvolved(site: Site, cotangent: Array) -> tuple[Array]:
+    """The backward rule of a ReLU in a deconvnet: what is positive of the gradient, whether the unit is on or off."""
     return (jnp.maximum(cotangent, 0),)
 
 

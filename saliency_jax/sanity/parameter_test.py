@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import xarray as xr
 from jax.sharding import Mesh
 
-from saliency_jax.checks import check_images, check_key
-from saliency_jax.keys import named
-from saliency_jax.sanity.fingerprint import describe
+from saliency_jax.checks import check_images
 from saliency_jax.sanity.protocols import Protocol, find_protocol, metrics_for
-from saliency_jax.sanity.randomization import Order, randomize, stages
-from saliency_jax.sanity.sweep import Progress, checked_sweep, run
+from saliency_jax.sanity.random_models import random_models
+from saliency_jax.sanity.randomization import Order
+from saliency_jax.sanity.sweep import Progress, run
 from saliency_jax.tracing.layers import Layer
-from saliency_jax.tracing.layers import layers as find_layers
 from saliency_jax.typing import Apply, Explainer, Images, Init, Metric, Params
 
 
@@ -94,53 +89,28 @@ def parameter_randomization(
     """
     protocol = find_protocol(protocol)
     check_images(images)
-    check_key(key, "parameter_randomization")
-    chosen = stages(find_layers(apply, params, jnp.asarray(images)) if layers is None else layers, order=order)
-    fresh = protocol.fresh(init)
-
-    def randomized(seed: int, stage: int) -> Params:
-        """The model of one stage of one seed, its weights drawn for this stage alone."""
-        name, random = chosen[stage]
-        drawn = fresh(named(jax.random.fold_in(named(key, "fresh"), seed), name), params)
-        return randomize(params, drawn, random)
-
-    sweep = checked_sweep(
+    sweep, configuration = random_models(
         apply,
         params,
+        init,
         images,
         targets,
         explainers,
         test="parameter_randomization",
         key=key,
+        order=order,
         metrics=metrics_for(protocol, *images.shape[1:3]) if metrics is None else metrics,
-        stages=tuple(name for name, _ in chosen),
-        seeds=_seed_numbers(seeds),
-        randomized=randomized,
-        explained_class=protocol.explained_class,
+        seeds=seeds,
+        protocol=protocol,
+        layers=layers,
         evaluation=evaluation,
         kept_images=kept_images,
         batch_size=batch_size,
         mesh=mesh,
     )
-    configuration = {
-        "test": "parameter_randomization",
-        "fresh": describe(fresh),
-        "stages": [[name, [path for layer in random for path in layer.paths]] for name, random in chosen],
-    }
     return run(sweep, configuration, folder=folder, progress=progress).assign_attrs(
         test="parameter_randomization",
         protocol=protocol.name,
         order=order,
         explained_class=protocol.explained_class,
     )
-
-
-def _seed_numbers(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    rule = "seeds must be a positive number or different integers in [0, 2**32)"
-    try:
-        numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(operator.index, seeds))
-    except TypeError as error:
-        raise TypeError(f"{rule}, got {seeds!r}") from error
-    if not numbers or len(set(numbers)) != len(numbers) or min(numbers) < 0 or max(numbers) >= 2**32:
-        raise ValueError(f"{rule}, got {seeds!r}")
-    return numbers

@@ -90,7 +90,7 @@ def crossed_means(array: np.ndarray, *, resamples: int = RESAMPLES) -> tuple[np.
 
     with np.errstate(invalid="ignore", divide="ignore"):
         means = resampled(filled) / resampled(known.astype(float))
-        return filled.sum((-2, -1)) / known.sum((-2, -1)), means
+        return np.asarray(filled.sum((-2, -1)) / known.sum((-2, -1))), means
 
 
 def interval(means: np.ndarray, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray]:

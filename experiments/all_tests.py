@@ -1,0 +1,219 @@
+"""Which explainers pass which test? The paper's tests and those of the ten years after, on the same maps.
+
+    python experiments/all_tests.py
+
+takes the paper's CNN, trained on the embedded part of MNIST, and the same test images for all of: the cascade from
+above and from below and each layer alone (parameters), the same over the pixels that are not blank, of maps averaged
+over noise (sMPRT) and by the complexity of the maps (eMPRT); permuted labels; another class and random combinations of
+the classes; a shifted input; the image's edges. About fifteen minutes on two cores, a third of them the training on
+permuted labels. It should show that no explainer passes everything, that those with an input factor fail where signs
+are dropped, and that the controls, which do not look at the model, fail what asks for it.
+
+    python experiments/all_tests.py --tasks runs/engineered_tasks --roar runs/roar
+
+reads the results of engineered_tasks.py and roar.py, which train networks of their own, into the same table.
+
+In the folder --out: evidence.nc and evidence.csv (a figure and an outcome for each explainer and test), evidence.png,
+table.txt, a Dataset for each test, completeness.nc (integrated gradients along the cascade); parts/ holds what is
+finished, so that a run that was broken off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+import xarray as xr
+from digits import Digits, load, prepare, trained_params
+from tqdm import tqdm
+
+import saliency_jax as sj
+from saliency_jax import plotting, results, sanity
+from saliency_jax.keys import named
+
+EXPLAINERS = (
+    "gradient",
+    "smoothgrad",
+    "gradient_times_input",
+    "integrated_gradients",
+    "guided_backprop",
+    "deconvnet",
+    "grad_cam",
+    "guided_grad_cam",
+    "lrp",
+    "deep_lift",
+    "vargrad",
+    "edges",
+    "noise",
+)
+METRICS = ("spearman", "spearman_abs")
+SHIFT = 0.5
+
+
+@dataclass(frozen=True)
+class Options(Digits):
+    """Which explainers pass which test? The paper's tests and those of the ten years after, on the same maps."""
+
+    images: int = 24
+    """How many test images are explained: the first ones."""
+    seeds: int = 2
+    """How many random models, classes or combinations are drawn."""
+    samples: int = 10
+    """How many noisy copies of each image the smooth test averages over; 50 in its paper."""
+    explainers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = EXPLAINERS
+    """Which explainers, by their names in saliency_jax.EXPLAINERS."""
+    least_fitted: float = 0.95
+    """The training accuracy on permuted labels under which the label test is refused."""
+    tasks: Path | None = None
+    """The folder of results of engineered_tasks.py, to be read into the table."""
+    roar: Path | None = None
+    """The folder of results of roar.py, to be read into the table."""
+    out: Path = Path("runs/all_tests")
+    """The folder for the results; the same options again go on with what is there."""
+
+
+def main(options: Options) -> xr.Dataset:
+    """Run every test, or read what is finished, put the outcomes together, and print the table."""
+    test = prepare(options, options.explainers, options.images)
+    model, params = trained_params(options)
+    measured = {}
+    pending = tests(options, model, params, test)
+    for name, measure in tqdm(pending.items(), desc="tests", unit="test", leave=False):
+        measured[name] = results.part(options.out, results.file_name(name), measure)
+    for name, folder in {"other task": options.tasks, "remove and retrain": options.roar}.items():
+        if folder is not None:
+            measured[name] = results.read_dataset(folder / "results.nc")
+    completeness = measured.pop("completeness")
+    found = sanity.evidence(by_metric(measured))
+    results.write_dataset(found, options.out / "evidence.nc")
+    results.write_csv(found, options.out / "evidence.csv", variable="value")
+    plotting.save(plotting.evidence_table(found), options.out / "evidence.png")
+    text = "\n".join([*evidence_lines(found), *completeness_lines(completeness), ""])
+    results.write_bytes(options.out / "table.txt", text.encode())
+    print(text)
+    print(f"written: {options.out}/evidence.nc, evidence.csv, evidence.png, table.txt and a Dataset for each test")
+    return found
+
+
+def tests(options: Options, model: Any, params: Any, test: Any) -> Mapping[str, Callable[[], xr.Dataset]]:
+    """Each test by its name, to be run when it is its turn."""
+    key = jax.random.key(options.seed)
+    images, labels = jnp.asarray(test.images[: options.images]), jnp.asarray(test.labels[: options.images])
+    explainers = {name: sj.EXPLAINERS[name] for name in options.explainers}
+    metrics = {name: sj.METRICS[name] for name in METRICS}
+    mesh = jax.make_mesh((jax.device_count(),), ("images",))
+    evaluation = (test.images[:1000], test.labels[:1000])
+
+    def init(key: Any) -> Any:
+        return model.init(key, images[:1])
+
+    shared: dict[str, Any] = {"key": named(key, "all tests"), "mesh": mesh}
+    random: dict[str, Any] = {**shared, "protocol": "released_code", "seeds": options.seeds, "evaluation": evaluation}
+    trained: Any = (model.apply, params, images, labels, explainers)
+    randomized: Any = (model.apply, params, init, images, labels, explainers)
+    complete = {
+        f"{rule}, {steps}": partial(sj.integrated_gradients, steps=steps, rule=rule)
+        for rule, steps in (("gauss_legendre", 16), ("gauss_legendre", 64), ("paper", 50))
+    }
+    return {
+        "from above": partial(sj.parameter_randomization, *randomized, order="top_down", metrics=metrics, **random),
+        "from below": partial(sj.parameter_randomization, *randomized, order="bottom_up", metrics=metrics, **random),
+        "each alone": partial(sj.parameter_randomization, *randomized, order="independent", metrics=metrics, **random),
+        "not blank": partial(sanity.masked_randomization, *randomized, **random),
+        "smooth": partial(sanity.smooth_mprt, *randomized, samples=options.samples, **{**random, "seeds": 1}),
+        "complexity": partial(sanity.efficient_mprt, *randomized, **random),
+        "labels": partial(labels_test, options, model, params, test, images, labels, explainers, metrics, shared),
+        "other class": partial(sanity.random_logit, *trained, metrics=metrics, seeds=options.seeds, **shared),
+        "any classes": partial(
+            sanity.cosine_convergence, model.apply, params, images, explainers, seeds=options.seeds, **shared
+        ),
+        "shifted input": partial(sanity.input_invariance, *trained, shift=SHIFT, metrics=metrics, **shared),
+        "image edges": partial(sanity.edge_similarity, *trained, metrics=metrics, **shared),
+        "completeness": partial(
+            sanity.completeness_along_cascade, model.apply, params, init, images, labels, complete, **random
+        ),
+    }
+
+
+def labels_test(
+    options: Options,
+    model: Any,
+    params: Any,
+    test: Any,
+    images: Any,
+    labels: Any,
+    explainers: Any,
+    metrics: Any,
+    shared: Any,
+) -> xr.Dataset:
+    """The data randomization test, with the training of its second model."""
+    split = load(options, "train")
+    key = named(jax.random.key(options.seed), "permuted labels")
+    permuted = np.asarray(sanity.permuted_labels(split.labels, key))
+    kind = "memorize" if options.source == "embedded" else "memorize_all"
+    _, random_params = trained_params(options, labels=permuted, kind=kind, draw="permuted labels")
+    return sj.data_randomization(
+        model.apply,
+        params,
+        random_params,
+        images,
+        labels,
+        explainers,
+        metrics=metrics,
+        least_fitted=options.least_fitted,
+        fit=sanity.Fit(split.images, split.labels, permuted, test.images, test.labels),
+        **shared,
+    )
+
+
+def by_metric(measured: Mapping[str, xr.Dataset]) -> dict[str, xr.Dataset]:
+    """A test of several metrics as several tests: signs kept, and dropped."""
+    found = {}
+    for name, dataset in measured.items():
+        if dataset.sizes.get("metric", 1) == 1:
+            found[name] = dataset
+            continue
+        for metric in dataset.metric.values.tolist():
+            if metric.removeprefix("masked_") in METRICS:
+                found[f"{name}: {'absolute' if metric.endswith('_abs') else 'signed'}"] = dataset.sel(metric=[metric])
+    return found
+
+
+def evidence_lines(found: xr.Dataset) -> list[str]:
+    """The figure of each explainer and test with its outcome's first letter."""
+    tests = found.test.values.tolist()
+    lines = ["which explainers pass which test? 1: as it should be; p passes, ~ partly, F fails, ? undecided", ""]
+    lines += [f"  {chr(ord('a') + k)}  {name}" for k, name in enumerate(tests)]
+    lines += ["", f"{'':24s}" + "".join(f"{chr(ord('a') + k):>8s}" for k in range(len(tests)))]
+    marks = {"passes": "p", "partly": "~", "fails": "F", "undecided": "?", "": "-"}
+    for name in found.explainer.values.tolist():
+        cells = [found.sel(explainer=name, test=test) for test in tests]
+        row = "".join(f"{float(cell.value):>6.2f} {marks[cell.outcome.item()]}" for cell in cells)
+        lines.append(f"{plotting.readable(name):24s}{row}")
+    return lines
+
+
+def completeness_lines(found: xr.Dataset) -> list[str]:
+    """How far integrated gradients are from summing to the score's change, at each stage of the cascade."""
+    stages = found.stage.values.tolist()
+    lines = ["", "integrated gradients: |gap| to the score's change, of that change, median over images and seeds"]
+    lines.append(f"{'':24s}" + "".join(f"{stage:>12s}" for stage in stages))
+    median = np.abs(found.relative_gap).median(["seed", "image"])
+    for name in found.explainer.values.tolist():
+        row = "".join(f"{float(median.sel(explainer=name, stage=stage)):12.2e}" for stage in stages)
+        lines.append(f"{plotting.readable(name):24s}{row}")
+    return lines
+
+
+if __name__ == "__main__":
+    # One device a core: XLA computes most convolutions of a small network on a single one.
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
+    main(tyro.cli(Options, description=__doc__))

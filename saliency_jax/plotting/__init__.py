@@ -1,0 +1,21 @@
+"""Figures drawn from the Datasets of measurements alone."""
+
+from saliency_jax.plotting.bars import similarity_bars
+from saliency_jax.plotting.curves import similarity_curves
+from saliency_jax.plotting.evidence import evidence_table
+from saliency_jax.plotting.maps import map_grid, show_map
+from saliency_jax.plotting.style import COLOURS, CONTROLS, MARKERS, TITLES, readable, save
+
+__all__ = [
+    "COLOURS",
+    "CONTROLS",
+    "MARKERS",
+    "TITLES",
+    "evidence_table",
+    "map_grid",
+    "readable",
+    "save",
+    "show_map",
+    "similarity_bars",
+    "similarity_curves",
+]
