@@ -19,7 +19,7 @@ types: $(VENV)/dev.ready
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.ready
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=30
 
 # uv installs in seconds what takes pip half a minute; where it cannot be had, pip does the same.
 $(VENV)/%.ready: pyproject.toml

@@ -14,15 +14,14 @@ are dropped, and that the controls, which do not look at the model, fail what as
 reads the results of engineered_tasks.py and roar.py, which train networks of their own, into the same table.
 
 In the folder --out: evidence.nc and evidence.csv (a figure and an outcome for each explainer and test), evidence.png,
-table.txt, a Dataset for each test, completeness.nc (integrated gradients along the cascade); parts/ holds what is
-finished, so that a run that was broken off goes on where it was.
+table.txt; parts/ holds a Dataset for each test, and lets a run that was broken off go on where it was.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -38,6 +37,7 @@ from tqdm import tqdm
 import saliency_jax as sj
 from saliency_jax import plotting, results, sanity
 from saliency_jax.keys import named
+from saliency_jax.sanity.fingerprint import digest
 
 EXPLAINERS = (
     "gradient",
@@ -84,11 +84,12 @@ def main(options: Options) -> xr.Dataset:
     """Run every test, or read what is finished, put the outcomes together, and print the table."""
     test = prepare(options, options.explainers, options.images)
     model, params = trained_params(options)
+    parts = options.out / "parts"
+    results.open_run(parts, configuration(options, params))
     measured = {}
-    pending = tests(options, model, params, test)
-    for name, measure in tqdm(pending.items(), desc="tests", unit="test", leave=False):
-        measured[name] = results.part(options.out, results.file_name(name), measure)
-    for name, folder in {"other task": options.tasks, "remove and retrain": options.roar}.items():
+    for name, measure in tqdm(tests(options, model, params, test).items(), desc="tests", unit="test", leave=False):
+        measured[name] = results.part(parts, name, measure)
+    for name, folder in {"other_task": options.tasks, "remove_and_retrain": options.roar}.items():
         if folder is not None:
             measured[name] = results.read_dataset(folder / "results.nc")
     completeness = measured.pop("completeness")
@@ -99,8 +100,17 @@ def main(options: Options) -> xr.Dataset:
     text = "\n".join([*evidence_lines(found), *completeness_lines(completeness), ""])
     results.write_bytes(options.out / "table.txt", text.encode())
     print(text)
-    print(f"written: {options.out}/evidence.nc, evidence.csv, evidence.png, table.txt and a Dataset for each test")
+    print(
+        f"written: {options.out}/evidence.nc, evidence.csv, evidence.png, table.txt, a Dataset for each test in parts/"
+    )
     return found
+
+
+def configuration(options: Options, params: Any) -> dict[str, Any]:
+    """What the parts of this run depend on."""
+    elsewhere = ("out", "checkpoints", "compilation_cache", "data_dir", "tasks", "roar")
+    chosen = {name: value for name, value in asdict(options).items() if name not in elsewhere}
+    return {**chosen, "params": digest(params), "version": sj.__version__}
 
 
 def tests(options: Options, model: Any, params: Any, test: Any) -> Mapping[str, Callable[[], xr.Dataset]]:
@@ -124,19 +134,19 @@ def tests(options: Options, model: Any, params: Any, test: Any) -> Mapping[str, 
         for rule, steps in (("gauss_legendre", 16), ("gauss_legendre", 64), ("paper", 50))
     }
     return {
-        "from above": partial(sj.parameter_randomization, *randomized, order="top_down", metrics=metrics, **random),
-        "from below": partial(sj.parameter_randomization, *randomized, order="bottom_up", metrics=metrics, **random),
-        "each alone": partial(sj.parameter_randomization, *randomized, order="independent", metrics=metrics, **random),
-        "not blank": partial(sanity.masked_randomization, *randomized, **random),
-        "smooth": partial(sanity.smooth_mprt, *randomized, samples=options.samples, **{**random, "seeds": 1}),
-        "complexity": partial(sanity.efficient_mprt, *randomized, **random),
+        "from_above": partial(sj.parameter_randomization, *randomized, order="top_down", metrics=metrics, **random),
+        "from_below": partial(sj.parameter_randomization, *randomized, order="bottom_up", metrics=metrics, **random),
+        "each_alone": partial(sj.parameter_randomization, *randomized, order="independent", metrics=metrics, **random),
+        "not_blank": partial(sanity.masked_randomization, *randomized, **random),
+        "smooth_MPRT": partial(sanity.smooth_mprt, *randomized, samples=options.samples, **{**random, "seeds": 1}),
+        "efficient_MPRT": partial(sanity.efficient_mprt, *randomized, **random),
         "labels": partial(labels_test, options, model, params, test, images, labels, explainers, metrics, shared),
-        "other class": partial(sanity.random_logit, *trained, metrics=metrics, seeds=options.seeds, **shared),
-        "any classes": partial(
+        "other_class": partial(sanity.random_logit, *trained, metrics=metrics, seeds=options.seeds, **shared),
+        "mixed_classes": partial(
             sanity.cosine_convergence, model.apply, params, images, explainers, seeds=options.seeds, **shared
         ),
-        "shifted input": partial(sanity.input_invariance, *trained, shift=SHIFT, metrics=metrics, **shared),
-        "image edges": partial(sanity.edge_similarity, *trained, metrics=metrics, **shared),
+        "shifted_input": partial(sanity.input_invariance, *trained, shift=SHIFT, metrics=metrics, **shared),
+        "image_edges": partial(sanity.edge_similarity, *trained, metrics=metrics, **shared),
         "completeness": partial(
             sanity.completeness_along_cascade, model.apply, params, init, images, labels, complete, **random
         ),
@@ -191,7 +201,7 @@ def evidence_lines(found: xr.Dataset) -> list[str]:
     """The figure of each explainer and test with its outcome's first letter."""
     tests = found.test.values.tolist()
     lines = ["which explainers pass which test? 1: as it should be; p passes, ~ partly, F fails, ? undecided", ""]
-    lines += [f"  {chr(ord('a') + k)}  {name}" for k, name in enumerate(tests)]
+    lines += [f"  {chr(ord('a') + k)}  {plotting.readable(name)}" for k, name in enumerate(tests)]
     lines += ["", f"{'':24s}" + "".join(f"{chr(ord('a') + k):>8s}" for k in range(len(tests)))]
     marks = {"passes": "p", "partly": "~", "fails": "F", "undecided": "?", "": "-"}
     for name in found.explainer.values.tolist():

@@ -3,6 +3,7 @@
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -139,14 +140,16 @@ def test_all_tests_gives_every_explainer_a_figure_in_every_test(short_memorizing
     found = module.main(options)
     assert found.explainer.values.tolist() == list(explainers)
     assert (found.outcome != "").all()
-    assert (found.value.sel(explainer="edges", test=["from above: signed", "labels: absolute"]) == 0).all()
+    assert (found.value.sel(explainer="edges", test=["from_above: signed", "labels: absolute"]) == 0).all()
     printed = capsys.readouterr().out
     assert "gauss legendre, 64" in printed
     assert (tmp_path / "evidence.png").stat().st_size > 10_000
     stored = read_dataset(tmp_path / "evidence.nc")
     np.testing.assert_array_equal(stored.value, found.value)
-    # Finished tests are read, and give the same table.
+    # Finished tests are read, and give the same table; those of other options are not taken for them.
     np.testing.assert_array_equal(module.main(options).value, found.value)
+    with pytest.raises(ValueError, match=r"another configuration.*seeds"):
+        module.main(replace(options, seeds=2))
 
 
 @pytest.mark.slow

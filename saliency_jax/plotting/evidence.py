@@ -23,7 +23,7 @@ def evidence_table(found: xr.Dataset) -> Figure:
         found: what `saliency_jax.sanity.evidence` returned.
     """
     names, tests = [[str(x) for x in found[dim].values] for dim in ("explainer", "test")]
-    figure, axes = plt.subplots(figsize=(3.0 + 0.92 * len(tests), 2.3 + 0.36 * len(names)), layout="constrained")
+    figure, axes = plt.subplots(figsize=(2.6 + 0.68 * len(tests), 2.6 + 0.36 * len(names)), layout="constrained")
     for row, name in enumerate(names):
         for column, test in enumerate(tests):
             cell = found.sel(explainer=name, test=test)
@@ -42,5 +42,5 @@ def evidence_table(found: xr.Dataset) -> Figure:
     axes.spines[:].set_visible(False)
     key = [Patch(color=FILLS[o], label=f"{o} {MARKS[o] and f'({MARKS[o]})'}".strip()) for o in OUTCOMES]
     figure.legend(handles=key, loc="outside lower center", ncols=len(key), frameon=False, fontsize=9)
-    figure.suptitle("1: as it should be; 0: the opposite", fontsize=10)
+    figure.suptitle("Which explainers pass which test? 1: as it should be, 0: the opposite", fontsize=12)
     return figure

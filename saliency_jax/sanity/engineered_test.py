@@ -210,15 +210,11 @@ def _measure_explainer(test: _Test, name: str) -> xr.Dataset:
     """One explainer's maps of all models: their similarity to the first one's, and where they lie."""
     run = batched(test.explainers[name], test.apply, batch_size=test.batch_size)
 
-    def explain(model: _Model, draw: str) -> Array:
-        # One draw for all models: an explainer's own noise must not make a difference between them.
-        return run(model.params, test.images, model.targets, named(test.key, draw))
-
-    maps = {model: explain(chosen, "explain") for model, chosen in test.models.items()}
+    # One draw for all models: an explainer's own noise must not make a difference between them.
+    draw = named(test.key, "explain")
+    maps = {name: run(model.params, test.images, model.targets, draw) for name, model in test.models.items()}
     reference = maps["digit_task"]
-    partners = null_partners(reference, named(test.key, "null")) | {
-        "repeated": explain(test.models["digit_task"], "explain again")
-    }
+    partners = null_partners(reference, named(test.key, "null")) | {"itself": reference}
     nulls = [test.compare(reference, partner).scores for partner in partners.values()]
     found = [test.compare(reference, one) for one in maps.values()]
     scores = np.stack([np.asarray(one.scores, np.float32) for one in found[1:]])

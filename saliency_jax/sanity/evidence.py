@@ -17,7 +17,7 @@ HALF = 0.5
 """An explainer that goes at least this far of the way, with the whole interval, passes; one that goes part of it does
 so partly."""
 UNCHANGED = 0.05
-"""A map that must not change may go this far of the way to another image's map."""
+"""A map that goes no further than this of the way to another image's map has not changed to speak of."""
 
 
 class Reading(NamedTuple):
@@ -35,9 +35,9 @@ def evidence(tests: Mapping[str, xr.Dataset], *, level: float = LEVEL) -> xr.Dat
     What a test's figure is, by the Dataset's attribute `test`:
 
     - parameter_randomization, smooth_mprt, masked_randomization, data_randomization, random_logit, task_dependence: the
-      effect of `verdicts` at the last stage, 0 where the map is unchanged and 1 where it is as another image's map. It
-      passes if all of its interval is above 0.5, passes partly if the explainer depends on what was changed at all, and
-      fails if no dependence is found.
+      effect of `verdicts` at the last stage, and of the other task's model in the last of these: 0 where the map is
+      unchanged and 1 where it is as another image's map. It passes if all of its interval is above 0.5, fails if no
+      dependence is found or all of its interval is under 0.05, and passes partly between.
     - input_invariance: 1 - that effect; it passes if the map goes at most 0.05 of the way to another image's.
     - edge_similarity: 1 - (s - n) / (1 - n), s the similarity to the image's edges and n to another image's; it
       fails if more than half of the map's order is this image's edges.
@@ -82,12 +82,13 @@ def _dependence(dataset: xr.Dataset, level: float) -> Reading:
     last = verdicts(dataset, level=level).isel(stage=-1, metric=0)
     value, low, high = (last[name].to_numpy() for name in ("effect", "effect_low", "effect_high"))
     outcome = np.where(low >= HALF, PASSES, PARTLY)
-    outcome = np.where(last.verdict == NO_DEPENDENCE, FAILS, outcome)
+    outcome = np.where((last.verdict == NO_DEPENDENCE) | (high <= UNCHANGED), FAILS, outcome)
     return Reading(value, low, high, np.where(last.verdict == UNDECIDED, UNDECIDED, outcome))
 
 
 def _invariance(dataset: xr.Dataset, level: float) -> Reading:
     value, low, high, outcome = _dependence(dataset, level)
+    # What fails where a map must change is what passes here.
     found = np.where(high <= UNCHANGED, PASSES, np.where(low > HALF, FAILS, PARTLY))
     return Reading(1 - value, 1 - high, 1 - low, np.where(outcome == UNDECIDED, UNDECIDED, found))
 
@@ -133,7 +134,7 @@ READERS: dict[str, Callable[[xr.Dataset, float], Reading]] = {
     "masked_randomization": _dependence,
     "data_randomization": _dependence,
     "random_logit": _dependence,
-    "task_dependence": _dependence,
+    "task_dependence": lambda dataset, level: _dependence(dataset.sel(stage=["other_task"]), level),
     "input_invariance": _invariance,
     "edge_similarity": _edges,
     "cosine_convergence": _convergence,
