@@ -117,6 +117,8 @@ def batched(
     if batch_size is not None and batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
 
+    # Under a jit of its own the model is traced once for its shapes, not with every call.
+    remembered = jax.jit(apply)
     shards = 1 if mesh is None else mesh.devices.shape[0]
     # jax.make_mesh gives axes that are part of an array's type; maps are to be ordinary arrays.
     mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
@@ -146,7 +148,7 @@ def batched(
         check_images(images)
         images, targets = jnp.asarray(images), jnp.asarray(targets)
         count = len(images)
-        check_targets(targets, batch=count, classes=class_count(apply, params, images))
+        check_targets(targets, batch=count, classes=class_count(remembered, params, images))
         items = (images, targets, None if key is None else numbered(key, count))
         # Equal chunks: one program for all of them, and as little padding as that allows.
         share = -(-count // shards)
@@ -156,7 +158,8 @@ def batched(
         if mesh is not None:
             items = jax.device_put(items, NamedSharding(mesh, PartitionSpec(mesh.axis_names[0])))
             params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
-        return explain_batch(params, items, chunk=chunk)[:count]
+        maps = explain_batch(params, items, chunk=chunk)
+        return maps if len(maps) == count else maps[:count]
 
     return explain_images
 

@@ -36,6 +36,7 @@ import saliency_jax as sj
 from saliency_jax import results
 
 AGREE = 1e-9
+TURN = 0.3
 
 
 @dataclass(frozen=True)
@@ -150,9 +151,16 @@ def _difference(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _seconds(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+    """The time of a call in a turn of at least TURN seconds, after one that does not count.
+
+    The other side's threads go on spinning for a while after its own turn, and would take a core from this one.
+    """
     call()
-    return time.perf_counter() - began
+    began, calls = time.perf_counter(), 0
+    while calls == 0 or time.perf_counter() - began < TURN:
+        call()
+        calls += 1
+    return (time.perf_counter() - began) / calls
 
 
 def main(options: Options) -> dict[str, Any]:
