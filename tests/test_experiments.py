@@ -134,7 +134,7 @@ def test_label_randomization_refuses_a_poor_model_and_writes_what_it_prints(shor
 @pytest.mark.slow
 def test_all_tests_gives_every_explainer_a_figure_in_every_test(short_memorizing, tmp_path, capsys):
     module = script("all_tests.py")
-    explainers = ("gradient", "gradient_times_input", "edges")
+    explainers = ("gradient", "edges")
     small = {"images": 10, "seeds": 1, "samples": 2, "least_fitted": 0.0}
     options = module.Options(**small, explainers=explainers, out=tmp_path, compilation_cache=None)
     found = module.main(options)

@@ -1,3 +1,4 @@
+import sys
 from functools import partial
 
 import jax
@@ -9,7 +10,6 @@ from skimage.metrics import structural_similarity
 from small_models import LAYERS, apply, case, init
 
 import saliency_jax as sj
-from saliency_jax.sanity import smooth_mprt as smooth_module
 from saliency_jax.sanity.smooth_mprt import smooth_mprt
 
 SETTINGS = {"seeds": 1, "protocol": "released_code", "kept_images": 3}
@@ -64,7 +64,7 @@ def test_options_are_handed_on_and_replace_the_defaults(monkeypatch):
         asked.update(options, explainers=arguments[-1])
         return xr.Dataset()
 
-    monkeypatch.setattr(smooth_module, "parameter_randomization", remember)
+    monkeypatch.setattr(sys.modules[smooth_mprt.__module__], "parameter_randomization", remember)
     given = case(2)
     arguments = (apply, given.params, init, given.images, given.targets, {"edges": sj.edges})
     options = dict(order="independent", metrics={"pearson": sj.pearson}, seeds=[4], folder="somewhere", batch_size=3)
