@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,17 +47,21 @@ class Digits:
 
 def prepare(options: Digits, explainers: tuple[str, ...], images: int) -> data.Split:
     """Check the options that can be wrong, set up the folders, and load the test images."""
-    unknown = [name for name in explainers if name not in sj.EXPLAINERS]
-    if unknown:
-        raise SystemExit(f"--explainers must be among {', '.join(sj.EXPLAINERS)}; got {', '.join(unknown)}")
-    if options.compilation_cache is not None:
-        jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    options.out.mkdir(parents=True, exist_ok=True)
     test = load(options, "test")
     if not 1 <= images <= len(test.images):
         raise SystemExit(f"--images must be between 1 and the {len(test.images)} test images, got {images}")
+    set_up(explainers, sj.EXPLAINERS, options.out, options.compilation_cache)
     return test
+
+
+def set_up(asked: Collection[str], known: Collection[str], out: Path, compilation_cache: Path | None) -> None:
+    """Refuse explainers that nobody knows, make the folder for the results, and keep compiled programs."""
+    if unknown := [name for name in asked if name not in known]:
+        raise SystemExit(f"--explainers must be among {', '.join(known)}; got {', '.join(unknown)}")
+    if compilation_cache is not None:
+        jax.config.update("jax_compilation_cache_dir", str(compilation_cache.absolute()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def load(options: Digits, split: Literal["train", "test"]) -> data.Split:

@@ -34,6 +34,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 import xarray as xr
+from digits import set_up
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -85,18 +86,12 @@ class Options:
 
 def main(options: Options) -> xr.Dataset:
     """Train the models, run the tests, write the results and print the table."""
-    unknown = [name for name in options.explainers if name not in EXPLAINERS]
-    if unknown:
-        raise SystemExit(f"--explainers must be among {', '.join(EXPLAINERS)}; got {', '.join(unknown)}")
     digits, held_out = data.load("mnist", "train"), data.load("mnist", "test")
     if not 2 <= options.images <= len(held_out.images):
         raise SystemExit(f"--images must be between 2 and the {len(held_out.images)} test images, got {options.images}")
     if not 1 <= options.train_images <= len(digits.images):
         raise SystemExit(f"--train-images must be between 1 and {len(digits.images)}, got {options.train_images}")
-    if options.compilation_cache is not None:
-        jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    options.out.mkdir(parents=True, exist_ok=True)
+    set_up(options.explainers, EXPLAINERS, options.out, options.compilation_cache)
     key = jax.random.key(options.seed)
     explainers = {name: EXPLAINERS[name] for name in options.explainers}
     model = CNN(channels=(16, 32), units=128)

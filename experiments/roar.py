@@ -30,6 +30,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 import xarray as xr
+from digits import set_up
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm import tqdm
@@ -89,18 +90,12 @@ class Options:
 
 def main(options: Options) -> xr.Dataset:
     """Train the model, run the test, write the results and print the table."""
-    unknown = [name for name in options.explainers if name not in EXPLAINERS]
-    if unknown:
-        raise SystemExit(f"--explainers must be among {', '.join(EXPLAINERS)}; got {', '.join(unknown)}")
     splits = {name: data.load("mnist", name) for name in ("train", "test")}
     counts = {"train": options.train_images, "test": options.test_images}
     for name, split in splits.items():
         if not 1 <= counts[name] <= len(split.images):
             raise SystemExit(f"--{name}-images must be between 1 and {len(split.images)}, got {counts[name]}")
-    if options.compilation_cache is not None:
-        jax.config.update("jax_compilation_cache_dir", str(options.compilation_cache.absolute()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    options.out.mkdir(parents=True, exist_ok=True)
+    set_up(options.explainers, EXPLAINERS, options.out, options.compilation_cache)
     key = jax.random.key(options.seed)
     train_set, test_set = ((split.images[: counts[n]], split.labels[: counts[n]]) for n, split in splits.items())
     model = CNN(channels=(16, 32), units=128)

@@ -21,10 +21,6 @@ from saliency_jax.results import read_dataset
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
 
-# A script finds the modules beside it.
-sys.path.insert(0, str(EXPERIMENTS))
-
-
 def script(name):
     specification = importlib.util.spec_from_file_location(Path(name).stem, EXPERIMENTS / name)
     module = importlib.util.module_from_spec(specification)

@@ -8,10 +8,63 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from jax import Array
+from jax.sharding import Mesh
 
+from saliency_jax.checks import check_images
 from saliency_jax.sanity.parts import Sweep, measure_null
+from saliency_jax.sanity.protocols import PROTOCOLS, metrics_for
+from saliency_jax.sanity.random_models import seed_numbers
+from saliency_jax.sanity.sweep import checked_sweep
+from saliency_jax.typing import Apply, Explainer, Images, Metric, Params
 
 DIMENSIONS = ("null_kind", "explainer", "metric", "layer", "model", "stage", "seed", "image")
+
+
+def one_model(
+    apply: Apply,
+    params: Params,
+    images: Images,
+    targets: Any,
+    explainers: Mapping[str, Explainer],
+    *,
+    test: str,
+    situation: str,
+    key: Any,
+    metrics: Mapping[str, Metric] | None,
+    seeds: int | Sequence[int] = 1,
+    batch_size: int | None,
+    mesh: Mesh | None,
+) -> Sweep:
+    """A test in which no weight changes: one model, its arguments checked, and one stage, the other situation.
+
+    Args:
+        test: the name of the test that asks, for messages.
+        situation: the name of the stage.
+        apply, params, images, targets, explainers, key, metrics, seeds, batch_size, mesh: as in
+            `parameter_randomization`; the metrics are those of the protocol "paper" where None.
+
+    Raises:
+        ValueError, TypeError: as `parameter_randomization`.
+    """
+    check_images(images)
+    return checked_sweep(
+        apply,
+        params,
+        images,
+        targets,
+        explainers,
+        test=test,
+        key=key,
+        metrics=metrics_for(PROTOCOLS["paper"], *images.shape[1:3]) if metrics is None else metrics,
+        stages=(situation,),
+        seeds=seed_numbers(seeds),
+        randomized=lambda seed, stage: params,
+        explained_class="original",
+        evaluation=None,
+        kept_images=0,
+        batch_size=batch_size,
+        mesh=mesh,
+    )
 
 
 def compare_situations(sweep: Sweep, reference: Array, others: Sequence[Array]) -> xr.Dataset:

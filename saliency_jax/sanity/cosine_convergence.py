@@ -15,10 +15,9 @@ from jax.sharding import Mesh
 
 from saliency_jax.checks import check_images, check_key
 from saliency_jax.keys import named, numbered
-from saliency_jax.sanity.comparisons import of_explainers
+from saliency_jax.sanity.comparisons import of_explainers, one_model
 from saliency_jax.sanity.propagation import Combination, Propagation, layers_of, relevance_at_layers
 from saliency_jax.sanity.random_models import seed_numbers
-from saliency_jax.sanity.sweep import checked_sweep
 from saliency_jax.scores import class_count, images_at_once
 from saliency_jax.similarity import cosine
 from saliency_jax.tracing import compiled
@@ -72,21 +71,17 @@ def cosine_convergence(
     Source: Sixt, Granz and Landgraf 2020, "When explanations lie", section 4.
     """
     check_images(images)
-    sweep = checked_sweep(
+    sweep = one_model(
         apply,
         params,
         images,
         np.zeros(len(images), np.int32),
         explainers,
         test="cosine_convergence",
+        situation=INPUT,
         key=key,
         metrics={"cosine": cosine},
-        stages=(INPUT,),
-        seeds=seed_numbers(seeds),
-        randomized=lambda seed, stage: params,
-        explained_class="original",
-        evaluation=None,
-        kept_images=0,
+        seeds=seeds,
         batch_size=batch_size,
         mesh=mesh,
     )

@@ -12,13 +12,10 @@ import xarray as xr
 from jax import Array
 from jax.sharding import Mesh
 
-from saliency_jax.checks import check_images
 from saliency_jax.explainers import edges
 from saliency_jax.keys import named
-from saliency_jax.sanity.comparisons import of_explainers
+from saliency_jax.sanity.comparisons import of_explainers, one_model
 from saliency_jax.sanity.nulls import null_partners
-from saliency_jax.sanity.protocols import PROTOCOLS, metrics_for
-from saliency_jax.sanity.sweep import checked_sweep
 from saliency_jax.typing import Apply, Explainer, Images, Metric, Params
 
 EDGES = "edges"
@@ -67,22 +64,16 @@ def edge_similarity(
 
     Source: the edge detector of Adebayo et al. 2018, figures 1 and 37, which are pictures without a number.
     """
-    check_images(images)
-    sweep = checked_sweep(
+    sweep = one_model(
         apply,
         params,
         images,
         targets,
         explainers,
         test="edge_similarity",
+        situation=EDGES,
         key=key,
-        metrics=metrics_for(PROTOCOLS["paper"], *images.shape[1:3]) if metrics is None else metrics,
-        stages=(EDGES,),
-        seeds=(0,),
-        randomized=lambda seed, stage: params,
-        explained_class="original",
-        evaluation=None,
-        kept_images=0,
+        metrics=metrics,
         batch_size=batch_size,
         mesh=mesh,
     )

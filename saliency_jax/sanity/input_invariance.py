@@ -13,11 +13,8 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import ArrayLike
 
-from saliency_jax.checks import check_images
 from saliency_jax.explainers.baseline import broadcast_baseline
-from saliency_jax.sanity.comparisons import compare_situations, of_explainers
-from saliency_jax.sanity.protocols import PROTOCOLS, metrics_for
-from saliency_jax.sanity.sweep import checked_sweep
+from saliency_jax.sanity.comparisons import compare_situations, of_explainers, one_model
 from saliency_jax.scores import logits_of
 from saliency_jax.tracing import compiled
 from saliency_jax.typing import Apply, Explainer, Images, Metric, Params
@@ -98,22 +95,16 @@ def input_invariance(
 
     Source: Kindermans et al. 2017, "The (un)reliability of saliency methods", section 2.
     """
-    check_images(images)
-    sweep = checked_sweep(
+    sweep = one_model(
         apply,
         params,
         images,
         targets,
         explainers,
         test="input_invariance",
+        situation=SHIFTED,
         key=key,
-        metrics=metrics_for(PROTOCOLS["paper"], *images.shape[1:3]) if metrics is None else metrics,
-        stages=(SHIFTED,),
-        seeds=(0,),
-        randomized=lambda seed, stage: params,
-        explained_class="original",
-        evaluation=None,
-        kept_images=0,
+        metrics=metrics,
         batch_size=batch_size,
         mesh=mesh,
     )

@@ -12,12 +12,8 @@ import xarray as xr
 from jax import Array
 from jax.sharding import Mesh
 
-from saliency_jax.checks import check_images
 from saliency_jax.keys import named, numbered
-from saliency_jax.sanity.comparisons import compare_situations, of_explainers
-from saliency_jax.sanity.protocols import PROTOCOLS, metrics_for
-from saliency_jax.sanity.random_models import seed_numbers
-from saliency_jax.sanity.sweep import checked_sweep
+from saliency_jax.sanity.comparisons import compare_situations, of_explainers, one_model
 from saliency_jax.scores import class_count
 from saliency_jax.typing import Apply, Explainer, Images, Metric, Params
 
@@ -67,22 +63,17 @@ def random_logit(
 
     Source: Sixt, Granz and Landgraf 2020, "When explanations lie", section 5.
     """
-    check_images(images)
-    sweep = checked_sweep(
+    sweep = one_model(
         apply,
         params,
         images,
         targets,
         explainers,
         test="random_logit",
+        situation=OTHER_CLASS,
         key=key,
-        metrics=metrics_for(PROTOCOLS["paper"], *images.shape[1:3]) if metrics is None else metrics,
-        stages=(OTHER_CLASS,),
-        seeds=seed_numbers(seeds),
-        randomized=lambda seed, stage: params,
-        explained_class="original",
-        evaluation=None,
-        kept_images=0,
+        metrics=metrics,
+        seeds=seeds,
         batch_size=batch_size,
         mesh=mesh,
     )
