@@ -43,7 +43,7 @@ from saliency_jax.scores import batched, class_score
 from saliency_jax.similarity import METRICS, cosine, hog_correlation, pearson, spearman, ssim
 
 # The inside of a model
-from saliency_jax.tracing import Layer, Site, Tap, activations, layers, override, taps
+from saliency_jax.tracing import Layer, Site, Tap, activations, blocks, layers, override, taps
 from saliency_jax.version import __version__
 
 __all__ = [
@@ -57,6 +57,7 @@ __all__ = [
     "__version__",
     "activations",
     "batched",
+    "blocks",
     "cascade",
     "class_score",
     "completed",

@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from saliency_jax.checks import check_images, check_targets, is_concrete
 from saliency_jax.keys import numbered
 from saliency_jax.tracing import compiled
+from saliency_jax.tracing.memory import memory_to_use, peak_bytes, samples_at_once
 from saliency_jax.typing import Apply, Explainer, Images, Params, Score
 
 Kind = Literal["logit", "log_softmax", "softmax"]
@@ -30,6 +31,25 @@ _KINDS: dict[str, Callable[[Array], Array]] = {
 def images_at_once() -> int:
     """How many images `batched` explains together by default: few on a CPU, where larger chunks leave the cache."""
     return 16 if jax.default_backend() == "cpu" else 64
+
+
+def images_that_fit(apply: Apply, params: Params, image: Any, memory: int) -> int:
+    """How many images a batch can explain together within some memory: at least 1, at most `images_at_once()`.
+
+    An image is taken to need what `samples_at_once()` gradients of its logits hold, as it does in SmoothGrad and
+    integrated gradients.
+
+    Args:
+        apply: the model.
+        params: its parameters.
+        image: one image `[height, width, channel]`, or its shape and dtype.
+        memory: in bytes.
+
+    Cost: the model's gradient is traced once, and nothing is compiled.
+    """
+    gradient = jax.grad(lambda image, params: apply(params, image[None]).sum())
+    needed = samples_at_once() * peak_bytes(gradient, jax.ShapeDtypeStruct(image.shape, image.dtype), params)
+    return max(1, min(memory // max(needed, 1), images_at_once()))
 
 
 def class_score(apply: Apply, params: Params, target: Any, *, kind: Kind = "logit") -> Score:
@@ -100,8 +120,8 @@ def batched(
     Args:
         explain: `explain(score, image, key=None) -> map`.
         apply: the model, `apply(params, images) -> logits`.
-        batch_size: how many images are explained at once on each device; `images_at_once()` where not given. Memory
-            grows with it and with the samples that the explainer holds at once.
+        batch_size: how many images are explained at once on each device; where not given as many as the memory holds,
+            up to `images_at_once()`. Memory grows with it and with the samples that the explainer holds at once.
         mesh: devices to share the images among, along the mesh's first axis; a batch that the axis does not divide is
             padded and the padding is cut off. Parameters are replicated.
         kind: what of the logits is explained, as in `class_score`.
@@ -144,6 +164,15 @@ def batched(
             params, items
         )
 
+    chosen: dict[Any, int] = {}
+
+    def at_once(params: Params, images: Array) -> int:
+        # Chosen with the first images of a shape and kept: another chunk would be another program.
+        kind = images.shape[1:], images.dtype
+        if kind not in chosen:
+            chosen[kind] = images_that_fit(remembered, params, images[0], memory_to_use(shards))
+        return chosen[kind]
+
     def explain_images(params: Params, images: Images, targets: Any, key: Any = None) -> Array:
         check_images(images)
         images, targets = jnp.asarray(images), jnp.asarray(targets)
@@ -152,7 +181,7 @@ def batched(
         items = (images, targets, None if key is None else numbered(key, count))
         # Equal chunks: one program for all of them, and as little padding as that allows.
         share = -(-count // shards)
-        chunks = -(-share // (batch_size or images_at_once()))
+        chunks = -(-share // (batch_size or at_once(params, images)))
         chunk = -(-share // chunks)
         items = jax.tree.map(lambda x: _padded(x, shards * chunks * chunk), items)
         if mesh is not None:
@@ -183,18 +212,22 @@ def class_count(apply: Apply, params: Params, images: Array) -> int:
     return logits.shape[1]
 
 
-def argmax_class(apply: Apply, params: Params, images: Images, *, batch_size: int = 256) -> Array:
+def argmax_class(apply: Apply, params: Params, images: Images, *, batch_size: int | None = None) -> Array:
     """The class that the model gives each image, `[batch]` integers."""
     return jnp.argmax(logits_of(apply, params, images, batch_size=batch_size), axis=-1)
 
 
-def logits_of(apply: Apply, params: Params, images: Images, *, batch_size: int = 256) -> Array:
-    """The logits of a batch, `[batch, class]`, computed `batch_size` images at a time."""
+def logits_of(apply: Apply, params: Params, images: Images, *, batch_size: int | None = None) -> Array:
+    """The logits of a batch, `[batch, class]`, computed `batch_size` images at a time: 256 or as many as fit."""
     if is_concrete(images):
         check_images(images)
     images = jnp.asarray(images)
-    whole = len(images) - len(images) % min(batch_size, len(images))
-    chunks = images[:whole].reshape(-1, min(batch_size, len(images)), *images.shape[1:])
+    if batch_size is None:
+        one = peak_bytes(apply, params, jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype))
+        batch_size = max(1, min(memory_to_use() // max(one, 1), 256))
+    at_once = min(batch_size, len(images))
+    whole = len(images) - len(images) % at_once
+    chunks = images[:whole].reshape(-1, at_once, *images.shape[1:])
     logits = jax.lax.map(lambda chunk: apply(params, chunk), chunks)
     logits = logits.reshape(whole, *logits.shape[2:])
     return logits if whole == len(images) else jnp.concatenate([logits, apply(params, images[whole:])])

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-
-def samples_at_once() -> int:
-    """How many samples of one image are computed together by default: few on a CPU, whose cache is small."""
-    return 5 if jax.default_backend() == "cpu" else 25
+from saliency_jax.tracing.memory import samples_at_once
 
 
 def fold_chunks(step: Callable[[Any, Array, Array], Any], initial: Any, count: int, *, at_once: int | None) -> Any:

@@ -31,18 +31,24 @@ def similarity_curves(dataset: xr.Dataset, *, metrics: Sequence[str] = ("spearma
     known = dataset.metric.values.tolist()
     if missing := [metric for metric in metrics if metric not in known]:
         raise ValueError(f"metrics must be among those of the dataset {known}, got {missing}")
+    columns = min(len(metrics), 2)
+    rows = -(-len(metrics) // columns)
+    wide = 5.2 if dataset.sizes["stage"] <= 12 else 6.8
     figure, panels = plt.subplots(
-        1,
-        len(metrics),
-        figsize=(1.6 + 5.2 * len(metrics), 5.0),
+        rows,
+        columns,
+        figsize=(1.6 + wide * columns, 0.4 + 4.6 * rows),
         sharey=True,
         layout="constrained",
         squeeze=False,
     )
-    for axes, metric in zip(panels[0], metrics, strict=True):
+    for unused in panels.flat[len(metrics) :]:
+        unused.remove()
+    for axes, metric in zip(panels.flat, metrics, strict=False):
         _draw_curves(axes, dataset.sel(metric=metric))
         axes.set_title(TITLES.get(metric, readable(metric)), fontsize=11)
-    panels[0, 0].set_ylabel("similarity to the trained model's map")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("similarity to the trained model's map")
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
     images, seeds = dataset.sizes["image"], dataset.sizes["seed"]
@@ -93,7 +99,9 @@ def _draw_curves(axes: Axes, scores: xr.Dataset) -> None:
             **{**look, "linestyle": "none"},
         )
     axes.set_xticks([*places, null_place], [TRAINED, *map(readable, stages), "null:\nother image"])
-    axes.tick_params(axis="x", labelrotation=30 if len(stages) > 6 else 0, labelsize=9)
+    axes.tick_params(axis="x", labelsize=9)
+    if len(stages) > 6:
+        plt.setp(axes.get_xticklabels(), rotation=40, ha="right", rotation_mode="anchor")
     axes.set_xlim(-0.4, null_place + 0.5)
     axes.set_xlabel("randomized up to this layer")
     axes.grid(axis="y", color="0.9", linewidth=0.6)

@@ -34,19 +34,29 @@ def map_grid(dataset: xr.Dataset, *, image: int = 0) -> Figure:
     figure, panels = plt.subplots(
         rows, columns, figsize=(1.25 * columns + 1.4, 1.25 * rows + 0.5), layout="constrained", squeeze=False
     )
-    picture = np.asarray(dataset.images[image])
+    picture = _drawable(np.asarray(dataset.images[image]))
     for row, name in enumerate(names):
         for axes in panels[row]:
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_color("0.8")
-        panels[row, 0].imshow(picture.squeeze(), cmap="gray", interpolation="nearest")
+        panels[row, 0].imshow(picture, cmap="gray", interpolation="nearest")
         panels[row, 0].set_ylabel(readable(name).replace(" ", "\n", 1), rotation=0, ha="right", va="center", fontsize=9)
         for column, model in enumerate(models, start=1):
             show_map(panels[row, column], np.asarray(dataset.maps.sel(explainer=name, model=model)[image]))
     panels[0, 0].set_title("image", fontsize=9)
+    many = len(models) > 8
+    turned: dict[str, Any] = {"rotation": 45, "ha": "left", "va": "bottom", "rotation_mode": "anchor"} if many else {}
     for column, model in enumerate(models, start=1):
-        panels[0, column].set_title(readable(model), fontsize=9)
+        panels[0, column].set_title(readable(model), fontsize=9, **turned)
     return figure
+
+
+def _drawable(picture: np.ndarray) -> np.ndarray:
+    """A grey image without its channel axis; a coloured one as it is where it lies in [0, 1], else brought there."""
+    if picture.shape[-1] != 3:
+        return picture.squeeze()
+    low, high = min(picture.min(), 0.0), max(picture.max(), 1.0)
+    return (picture - low) / (high - low)
 
 
 def show_map(axes: Axes, attribution: np.ndarray) -> None:

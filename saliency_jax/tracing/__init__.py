@@ -4,7 +4,7 @@ from saliency_jax.tracing.acceleration import accelerated_gradient, fast_pooling
 from saliency_jax.tracing.canonical import canonical_convolutions
 from saliency_jax.tracing.compilation import compiled
 from saliency_jax.tracing.interpreter import rewrite
-from saliency_jax.tracing.layers import Layer, layers
+from saliency_jax.tracing.layers import Layer, blocks, layers
 from saliency_jax.tracing.override import Site, override
 from saliency_jax.tracing.pooling import max_pool
 from saliency_jax.tracing.taps import Tap, activations, taps
@@ -15,6 +15,7 @@ __all__ = [
     "Tap",
     "accelerated_gradient",
     "activations",
+    "blocks",
     "canonical_convolutions",
     "compiled",
     "fast_pooling",

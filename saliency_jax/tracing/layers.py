@@ -73,6 +73,31 @@ def layers(apply: Apply, params: Params, images: Images) -> tuple[Layer, ...]:
     return ordered_layers(params, first_uses(apply, params, images))
 
 
+def blocks(found: Sequence[Layer], *, depth: int = 1) -> tuple[Layer, ...]:
+    """Layers joined into the modules that hold them: the stages in which a large network is randomized.
+
+    Layers whose names begin with the same `depth` parts are one block, at the place of the first of them. The blocks of
+    an Inception v3 are its stem's convolutions, its eleven mixed modules and its logits.
+
+    Args:
+        found: layers in execution order, as `layers` gives them.
+        depth: how many parts of "stage1/block0/conv1" name a block.
+
+    Returns:
+        One Layer for each block, with the leaves of all its layers.
+
+    Raises:
+        ValueError: depth is under 1.
+    """
+    if depth < 1:
+        raise ValueError(f"depth must be at least 1, got {depth}")
+    joined: dict[str, tuple[str, ...]] = {}
+    for layer in found:
+        name = "/".join(layer.name.split("/")[:depth])
+        joined[name] = joined.get(name, ()) + layer.paths
+    return tuple(Layer(name, paths) for name, paths in joined.items())
+
+
 def path_string(path: Sequence[Any]) -> str:
     """A leaf's path as text: "params/conv1/kernel"."""
     return jax.tree_util.keystr(tuple(path), simple=True, separator="/")

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saliency_jax.explainers.chunks import fold_chunks, samples_at_once
+from saliency_jax.explainers.chunks import fold_chunks
+from saliency_jax.tracing.memory import samples_at_once
 
 
 def visits(count, at_once):
