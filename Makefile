@@ -4,12 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= runs/parameter_randomization
 
-.PHONY: demo test lint types unit clean
+.PHONY: demo test lint types unit slow clean
 
 demo: $(VENV)/experiments.ready
 	$(BIN)/python experiments/parameter_randomization.py --out $(OUT)
 
-test: lint types unit
+test: lint types unit slow
 
 lint: $(VENV)/dev.ready
 	$(BIN)/ruff check .
@@ -19,7 +19,10 @@ types: $(VENV)/dev.ready
 	$(BIN)/mypy
 
 unit: $(VENV)/dev.ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=30
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=15 -m "not slow"
+
+slow: $(VENV)/dev.ready
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=30 -m slow
 
 # uv installs in seconds what takes pip half a minute; where it cannot be had, pip does the same.
 $(VENV)/%.ready: pyproject.toml

@@ -140,3 +140,18 @@ def test_the_evidence_table_prints_every_figure_with_the_mark_of_its_outcome():
     assert [text.get_text() for text in axes.texts] == ["0.91", "?", "0.12 x", "not\nmeasured"]
     colours = [patch.get_facecolor() for patch in axes.patches]
     assert len(set(colours)) == 3
+
+
+def test_coloured_images_are_drawn_in_colours_and_brought_into_range(dataset):
+    coloured = np.random.default_rng(1).uniform(-2, 3, size=(2, 4, 4, 3))
+    wide = dataset.drop_vars("images").assign(images=(("kept_image", "height", "width", "colour"), coloured))
+    drawn = np.asarray(plotting.map_grid(wide, image=1).axes[0].images[0].get_array())
+    assert drawn.shape == (4, 4, 3) and drawn.min() >= 0 and drawn.max() <= 1
+    np.testing.assert_allclose(np.corrcoef(drawn.ravel(), coloured[1].ravel())[0, 1], 1)
+
+
+def test_four_metrics_stand_in_two_rows(dataset):
+    four = xr.concat([dataset, dataset.assign_coords(metric=["ssim", "hog"])], "metric", data_vars="minimal")
+    figure = plotting.similarity_curves(four, metrics=list(four.metric.values))
+    tops = sorted({round(axes.get_position().y0, 2) for axes in figure.axes})
+    assert len(figure.axes) == 4 and len(tops) >= 2

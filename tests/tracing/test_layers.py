@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from saliency_jax import Layer, layers
+from saliency_jax import Layer, blocks, layers
 from saliency_jax.tracing.layers import leaf_paths
 
 IMAGES = jnp.zeros((2, 4, 4, 1))
@@ -246,3 +246,20 @@ def test_a_model_that_ignores_its_params_has_no_layers_to_tell():
 def test_parameters_that_are_one_bare_array_are_one_layer():
     [layer] = layers(lambda kernel, x: x.reshape(len(x), -1) @ kernel, jnp.ones((12, 3)), jnp.ones((2, 2, 2, 3)))
     assert layer == ("params", ("",))
+
+
+def test_blocks_join_the_layers_of_a_module_and_keep_the_order_of_execution():
+    found = [Layer(name, (f"params/{name}/kernel",)) for name in ("stem/conv", "b/0/conv", "a/1", "b/1/conv", "logits")]
+    assert [(block.name, len(block.paths)) for block in blocks(found)] == [
+        ("stem", 1),
+        ("b", 2),
+        ("a", 1),
+        ("logits", 1),
+    ]
+    assert [block.name for block in blocks(found, depth=2)] == ["stem/conv", "b/0", "a/1", "b/1", "logits"]
+    assert sorted(path for block in blocks(found) for path in block.paths) == sorted(p for x in found for p in x.paths)
+
+
+def test_the_depth_of_blocks_is_at_least_one():
+    with pytest.raises(ValueError, match="depth must be at least 1, got 0"):
+        blocks([Layer("conv", ("conv/kernel",))], depth=0)

@@ -1,0 +1,221 @@
+"""Inception v3: its blocks, its parts, its two variants against SciPy's pooling, and explainers on all of it."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import saliency_jax as sj
+from saliency_jax.models.inception import BLOCKS, INCEPTIONS, InceptionV3
+from saliency_jax.tracing.layers import leaf_paths
+
+VARIANTS = pytest.mark.parametrize("variant", INCEPTIONS)
+SIZE = 75
+
+
+def image(size=SIZE):
+    return np.random.default_rng(0).uniform(-1, 1, (1, size, size, 3)).astype(np.float32)
+
+
+def shapes(variant, size=SIZE, **settings):
+    """The variables' shapes and those of the result; nothing is run."""
+    model = InceptionV3(**{**INCEPTIONS[variant], **settings})
+    start = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    variables = jax.eval_shape(model.init, jax.random.key(0), start)
+    return model, variables, jax.eval_shape(model.apply, variables, start)
+
+
+@cache
+def folded():
+    """The network without BatchNorm, with random kernels and no biases, which keep the size of what they are given."""
+    model = InceptionV3(**INCEPTIONS["graph_2015"])
+    return model, jax.jit(model.init)(jax.random.key(0), image())
+
+
+@VARIANTS
+def test_the_blocks_are_the_papers_seventeen_in_its_order(variant):
+    model, variables, _ = shapes(variant)
+    # Adebayo et al. (2018), figure 2, from the input to the output.
+    stem = [f"Conv2d_{name}" for name in ("1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3")]
+    mixed = [f"Mixed_{name}" for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c")]
+    expected = [*stem, *mixed, "Logits"]
+    found = sj.blocks(sj.layers(model.apply, variables, image()))
+    assert [block.name for block in found] == expected == list(BLOCKS)
+    # Nothing hangs elsewhere in the tree, and no leaf is forgotten.
+    assert sorted(path for block in found for path in block.paths) == sorted(leaf_paths(variables))
+
+
+def test_the_counts_are_the_published_ones():
+    count = sum(leaf.size for leaf in jax.tree.leaves(shapes("torchvision")[1]["params"]))
+    # torchvision's 27,161,264 without those of the auxiliary classifier: two convolutions with BatchNorm, one dense.
+    assert count == 27_161_264 - (768 * 128 + 2 * 128) - (128 * 768 * 25 + 2 * 768) - (768 * 1000 + 1000)
+
+
+# Szegedy et al. (2016), table 1, and the sizes in torchvision's comments.
+@pytest.mark.parametrize(
+    "last, shape",
+    [
+        ("Conv2d_2b_3x3", (147, 147, 64)),
+        ("Conv2d_4a_3x3", (71, 71, 192)),
+        ("Mixed_5b", (35, 35, 256)),
+        ("Mixed_5d", (35, 35, 288)),
+        ("Mixed_6a", (17, 17, 768)),
+        ("Mixed_6e", (17, 17, 768)),
+        ("Mixed_7a", (8, 8, 1280)),
+        ("Mixed_7c", (8, 8, 2048)),
+        ("Logits", (1008,)),
+    ],
+)
+def test_activations_have_the_published_sizes(last, shape):
+    assert shapes("graph_2015", size=299, last=last)[2].shape == (1, *shape)
+
+
+def test_two_parts_are_the_whole():
+    _, variables = folded()
+    settings = dict(INCEPTIONS["graph_2015"])
+    # A cut before a pool and one after it.
+    for cut in ("Conv2d_2b_3x3", "Mixed_7a"):
+        low = InceptionV3(**settings, last=cut)
+        high = InceptionV3(**settings, first=BLOCKS[BLOCKS.index(cut) + 1])
+        own = jax.eval_shape(low.init, jax.random.key(0), image())
+        assert set(own["params"]) == set(BLOCKS[: BLOCKS.index(cut) + 1])
+        rest = jax.eval_shape(high.init, jax.random.key(0), jax.eval_shape(low.apply, own, image()))
+        assert set(rest["params"]) == set(BLOCKS) - set(own["params"])
+        found = jax.jit(lambda v, x, low=low, high=high: high.apply(v, low.apply(v, x)))(variables, image())
+        np.testing.assert_allclose(found, whole(), rtol=1e-5, atol=1e-6)
+
+
+@cache
+def whole():
+    model, variables = folded()
+    return jax.jit(model.apply)(variables, image())
+
+
+@pytest.mark.parametrize("block", ["Mixed_5c", "Mixed_7c"])
+@VARIANTS
+def test_pooling_branches_pool_as_scipy_does(variant, block):
+    places = np.random.default_rng(1).uniform(0, 1, (1, 5, 6, 4)).astype(np.float32)
+    model = InceptionV3(**{**INCEPTIONS[variant], "first": block, "last": block})
+    variables = model.init(jax.random.key(0), places)
+    kernel = jnp.zeros_like(variables["params"][block]["branch_pool"]["conv"]["kernel"])
+    # The convolution after the pool hands four channels through, so what is at the end is what was pooled.
+    variables["params"][block]["branch_pool"]["conv"]["kernel"] = kernel.at[0, 0, :, :4].set(jnp.eye(4))
+    found = model.apply(variables, places)[0, :, :, -kernel.shape[-1] :][..., :4]
+
+    total = ndimage.uniform_filter(places[0].astype(float), (3, 3, 1), mode="constant") * 9
+    inside = ndimage.uniform_filter(np.ones((5, 6)), 3, mode="constant")[..., None] * 9
+    if variant == "torchvision":
+        # BatchNorm with its first statistics divides by sqrt(1 + 0.001).
+        expected = total / 9 / np.sqrt(1.001)
+    elif block == "Mixed_7c":
+        expected = ndimage.maximum_filter(places[0], (3, 3, 1))
+    else:
+        expected = total / inside
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_block_with_its_batchnorm_folded_in_gives_the_same():
+    """w' = w * scale / sqrt(var + 0.001), b' = bias - mean * scale / sqrt(var + 0.001): the two forms are one."""
+    random = np.random.default_rng(2)
+    places = random.uniform(0, 1, (2, 6, 6, 16)).astype(np.float32)
+    settings = {"first": "Mixed_7a", "last": "Mixed_7b", "padding_counts": True}
+    batch = InceptionV3(normalization="batch", **settings)
+    variables = jax.tree.map(
+        lambda leaf: random.uniform(0.5, 1.5, leaf.shape).astype(np.float32) * (0.05 if leaf.ndim > 1 else 1),
+        jax.device_get(batch.init(jax.random.key(0), places)),
+    )
+    multiplied = {}
+    for block, units in variables["params"].items():
+        multiplied[block] = {}
+        for name, unit in units.items():
+            statistics = variables["batch_stats"][block][name]["bn"]
+            factor = unit["bn"]["scale"] / np.sqrt(statistics["var"] + 1e-3)
+            bias = unit["bn"]["bias"] - statistics["mean"] * factor
+            multiplied[block][name] = {"conv": {"kernel": unit["conv"]["kernel"] * factor, "bias": bias}}
+    found = InceptionV3(normalization="folded", **settings).apply({"params": multiplied}, places)
+    expected = batch.apply(variables, places)
+    assert np.mean(np.asarray(expected) > 0) > 0.05
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.max()))
+
+
+def test_training_normalizes_by_the_batch_and_drops_out(key):
+    places = np.random.default_rng(3).normal(size=(4, 3, 3, 8)).astype(np.float32)
+    model = InceptionV3(classes=5, first="Mixed_7c")
+    variables = model.init(key, places)
+
+    def train(seed):
+        rngs = {"dropout": jax.random.key(seed)}
+        return model.apply(variables, places, train=True, mutable=["batch_stats"], rngs=rngs)
+
+    (logits, updated), (other, _) = train(0), train(1)
+    assert not np.allclose(logits, other)
+    unit = variables["params"]["Mixed_7c"]["branch1x1"]["conv"]["kernel"][0, 0]
+    convolved = np.asarray(places.reshape(-1, 8) @ unit, np.float64)
+    statistics = updated["batch_stats"]["Mixed_7c"]["branch1x1"]["bn"]
+    np.testing.assert_allclose(statistics["mean"], 0.1 * convolved.mean(axis=0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(statistics["var"], 0.9 + 0.1 * convolved.var(axis=0), rtol=1e-3)
+    # Without `train` nothing is drawn and nothing is updated.
+    np.testing.assert_array_equal(model.apply(variables, places), model.apply(variables, places))
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"normalization": "layer"}, "normalization must be one of batch, folded; got 'layer'"),
+        ({"last_pool": "min"}, "last_pool must be one of average, max; got 'min'"),
+        ({"first": "Mixed_8a"}, "first must be one of Conv2d_1a_3x3, .*got 'Mixed_8a'"),
+        ({"last": "logits"}, "last must be one of .*; got 'logits'"),
+        ({"first": "Mixed_7a", "last": "Mixed_6a"}, "first must not come after last, got 'Mixed_7a' and 'Mixed_6a'"),
+    ],
+)
+def test_unknown_settings_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        InceptionV3(**settings).init(jax.random.key(0), image())
+
+
+@pytest.mark.parametrize(
+    "images, error, message",
+    [
+        (image(74), ValueError, r"at least 75 pixels high and wide, got \(1, 74, 74, 3\)"),
+        (image()[0], ValueError, r"\[batch, height, width, channel\], got 3 axes"),
+        (image().astype(np.uint8), TypeError, "floating point"),
+        (image() * np.nan, ValueError, "finite"),
+    ],
+)
+def test_images_that_are_none_are_refused(images, error, message):
+    with pytest.raises(error, match=message):
+        InceptionV3().init(jax.random.key(0), images)
+
+
+def test_the_last_spatial_layer_is_the_papers_for_grad_cam():
+    model, variables = folded()
+    spatial = [tap for tap in sj.taps(model.apply, variables, image(107)) if len(tap.shape) == 4]
+    assert spatial[-1].name.startswith("Mixed_7c") and spatial[-1].shape == (1, 2, 2, 2048)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["gradient", "guided_backprop", "grad_cam", "lrp"])
+def test_maps_are_finite_and_not_blank(name):
+    model, variables = folded()
+    explain = sj.batched(sj.EXPLAINERS[name], model.apply)
+    found = np.asarray(explain(variables, image(107), np.array([3])))
+    assert found.shape == (1, 107, 107, 3) and np.isfinite(found).all() and found.std() > 0
+
+
+@pytest.mark.slow
+def test_lrp_zero_is_gradient_times_input_without_biases():
+    """Ancona et al. (2018), proposition 1: on a ReLU network without biases, for linear and maximum pools alike."""
+    model, variables = folded()
+    assert all(not leaf.any() for leaf in jax.tree.leaves(variables) if leaf.ndim == 1)
+    score = sj.class_score(model.apply, variables, 3)
+
+    def both(x):
+        return sj.lrp(score, x, composite=sj.composites.zero), sj.gradient_times_input(score, x)
+
+    found, expected = jax.jit(both)(image()[0])
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3 * float(jnp.abs(expected).max()))
+    # Nothing is lost on the way: the map sums to the logit, which is homogeneous in the image.
+    np.testing.assert_allclose(found.sum(), score(image()[0]), rtol=1e-3)
