@@ -15,7 +15,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from saliency_jax.checks import check_images, check_targets, is_concrete
 from saliency_jax.keys import numbered
-from saliency_jax.tracing import compiled
+from saliency_jax.tracing import canonical_convolutions, compiled
 from saliency_jax.tracing.memory import memory_to_use, peak_bytes, samples_at_once
 from saliency_jax.typing import Apply, Explainer, Images, Params, Score
 
@@ -228,6 +228,7 @@ def logits_of(apply: Apply, params: Params, images: Images, *, batch_size: int |
     at_once = min(batch_size, len(images))
     whole = len(images) - len(images) % at_once
     chunks = images[:whole].reshape(-1, at_once, *images.shape[1:])
-    logits = jax.lax.map(lambda chunk: apply(params, chunk), chunks)
+    forward = canonical_convolutions(apply)
+    logits = jax.lax.map(lambda chunk: forward(params, chunk), chunks)
     logits = logits.reshape(whole, *logits.shape[2:])
-    return logits if whole == len(images) else jnp.concatenate([logits, apply(params, images[whole:])])
+    return logits if whole == len(images) else jnp.concatenate([logits, forward(params, images[whole:])])
