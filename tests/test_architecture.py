@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "robustness": TESTING,
     "maximization": FOUNDATIONS | {"tracing", "scores"},
     "prototypes": FOUNDATIONS | {"tracing"},
-    "models": FOUNDATIONS | {"tracing"},
+    "models": FOUNDATIONS | {"tracing", "data"},
     "data": {"typing"},
     "presets": set(),
     "checkpoints": {"typing"},

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 
 from saliency_jax.models import CNN
+from saliency_jax.models.inception import INCEPTIONS, InceptionV3
+from saliency_jax.tracing.layers import leaf_paths
 
 
 def zennit(name: str) -> Any:
@@ -42,6 +44,7 @@ class Network(NamedTuple):
         classes: how many logits.
         batch: how many images are explained at once by default.
         chunk: how many of them `batched` takes together.
+        explainers: which are compared, by their names in peers.OURS.
     """
 
     apply: Callable
@@ -50,7 +53,8 @@ class Network(NamedTuple):
     image_shape: tuple[int, int, int]
     classes: int
     batch: int
-    chunk: int
+    chunk: int | None
+    explainers: tuple[str, ...] = ("gradient", "guided_backprop", "lrp")
 
 
 def mnist_cnn() -> Network:
@@ -185,6 +189,42 @@ def resnet50() -> Network:
     return Network(model.apply, params, torch_model, (224, 224, 3), 1000, batch=8, chunk=8)
 
 
+def inception_v3() -> Network:
+    """The library's Inception v3 with BatchNorm and random weights, and torchvision's."""
+    model = InceptionV3(**INCEPTIONS["torchvision"])
+    initial = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 299, 299, 3)))
+    # Means other than 0 and variances other than 1, so that a mistake in either would show.
+    params = {
+        **initial,
+        "batch_stats": jax.tree.map(lambda v: v * 0.9 + 0.1 * jnp.linspace(-1, 1, v.size), initial["batch_stats"]),
+    }
+
+    def torch_model() -> torch.nn.Module:
+        from torchvision.models import inception_v3
+
+        network = inception_v3(weights=None, init_weights=False, aux_logits=False, transform_input=False)
+        ours = {path: np.asarray(leaf) for path, leaf in zip(leaf_paths(params), jax.tree.leaves(params), strict=True)}
+        state = {torch_name(path): _tensor(_torch_layout(leaf)) for path, leaf in ours.items()}
+        left_over = network.load_state_dict(state, strict=False)
+        assert not left_over.unexpected_keys
+        assert all(name.endswith("num_batches_tracked") for name in left_over.missing_keys)
+        return network
+
+    explainers = ("gradient", "integrated_gradients", "smoothgrad")
+    return Network(model.apply, params, torch_model, (299, 299, 3), 1000, batch=4, chunk=None, explainers=explainers)
+
+
+def torch_name(path: str) -> str:
+    """A leaf's name in torchvision: "params/Mixed_5b/branch1x1/conv/kernel" as "Mixed_5b.branch1x1.conv.weight"."""
+    _, *modules, leaf = path.split("/")
+    names = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
+    return ".".join([*("fc" if module == "Logits" else module for module in modules), names.get(leaf, leaf)])
+
+
+def _torch_layout(leaf: np.ndarray) -> np.ndarray:
+    return _oihw(leaf) if leaf.ndim == 4 else leaf.T
+
+
 def _fill(conv: Any, norm: Any, kernel: Any, affine: Any, statistics: Any) -> None:
     conv.weight.copy_(_tensor(_oihw(kernel["kernel"])))
     norm.weight.copy_(_tensor(affine["scale"]))
@@ -201,4 +241,8 @@ def _tensor(values: Any) -> torch.Tensor:
     return torch.tensor(np.array(values))
 
 
-NETWORKS: dict[str, Callable[[], Network]] = {"mnist_cnn": mnist_cnn, "resnet50": resnet50}
+NETWORKS: dict[str, Callable[[], Network]] = {
+    "mnist_cnn": mnist_cnn,
+    "resnet50": resnet50,
+    "inception_v3": inception_v3,
+}

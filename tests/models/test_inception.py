@@ -73,25 +73,22 @@ def test_activations_have_the_published_sizes(last, shape):
     assert shapes("graph_2015", size=299, last=last)[2].shape == (1, *shape)
 
 
-def test_two_parts_are_the_whole():
-    _, variables = folded()
-    settings = dict(INCEPTIONS["graph_2015"])
-    # A cut before a pool and one after it.
-    for cut in ("Conv2d_2b_3x3", "Mixed_7a"):
-        low = InceptionV3(**settings, last=cut)
-        high = InceptionV3(**settings, first=BLOCKS[BLOCKS.index(cut) + 1])
-        own = jax.eval_shape(low.init, jax.random.key(0), image())
-        assert set(own["params"]) == set(BLOCKS[: BLOCKS.index(cut) + 1])
-        rest = jax.eval_shape(high.init, jax.random.key(0), jax.eval_shape(low.apply, own, image()))
-        assert set(rest["params"]) == set(BLOCKS) - set(own["params"])
-        found = jax.jit(lambda v, x, low=low, high=high: high.apply(v, low.apply(v, x)))(variables, image())
-        np.testing.assert_allclose(found, whole(), rtol=1e-5, atol=1e-6)
-
-
-@cache
-def whole():
-    model, variables = folded()
-    return jax.jit(model.apply)(variables, image())
+def test_two_parts_are_the_whole(key):
+    settings, places = dict(INCEPTIONS["graph_2015"]), np.random.default_rng(1).normal(size=(1, 12, 12, 6))
+    places = places.astype(np.float32)
+    run = ("Conv2d_3b_1x1", "Conv2d_4a_3x3", "Mixed_5b", "Mixed_5c")
+    whole = InceptionV3(**settings, first=run[0], last=run[-1])
+    variables = jax.jit(whole.init)(key, places)
+    assert set(variables["params"]) == set(run)
+    expected = whole.apply(variables, places)
+    # Before the second block nothing is pooled, before the third there is a maximum.
+    for i in (1, 2):
+        low = InceptionV3(**settings, first=run[0], last=run[i - 1])
+        high = InceptionV3(**settings, first=run[i], last=run[-1])
+        assert set(jax.eval_shape(low.init, key, places)["params"]) == set(run[:i])
+        between = low.apply(variables, places)
+        assert set(jax.eval_shape(high.init, key, between)["params"]) == set(run[i:])
+        np.testing.assert_allclose(high.apply(variables, between), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("block", ["Mixed_5c", "Mixed_7c"])
@@ -99,7 +96,7 @@ def whole():
 def test_pooling_branches_pool_as_scipy_does(variant, block):
     places = np.random.default_rng(1).uniform(0, 1, (1, 5, 6, 4)).astype(np.float32)
     model = InceptionV3(**{**INCEPTIONS[variant], "first": block, "last": block})
-    variables = model.init(jax.random.key(0), places)
+    variables = jax.jit(model.init)(jax.random.key(0), places)
     kernel = jnp.zeros_like(variables["params"][block]["branch_pool"]["conv"]["kernel"])
     # The convolution after the pool hands four channels through, so what is at the end is what was pooled.
     variables["params"][block]["branch_pool"]["conv"]["kernel"] = kernel.at[0, 0, :, :4].set(jnp.eye(4))
@@ -117,34 +114,10 @@ def test_pooling_branches_pool_as_scipy_does(variant, block):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_a_block_with_its_batchnorm_folded_in_gives_the_same():
-    """w' = w * scale / sqrt(var + 0.001), b' = bias - mean * scale / sqrt(var + 0.001): the two forms are one."""
-    random = np.random.default_rng(2)
-    places = random.uniform(0, 1, (2, 6, 6, 16)).astype(np.float32)
-    settings = {"first": "Mixed_7a", "last": "Mixed_7b", "padding_counts": True}
-    batch = InceptionV3(normalization="batch", **settings)
-    variables = jax.tree.map(
-        lambda leaf: random.uniform(0.5, 1.5, leaf.shape).astype(np.float32) * (0.05 if leaf.ndim > 1 else 1),
-        jax.device_get(batch.init(jax.random.key(0), places)),
-    )
-    multiplied = {}
-    for block, units in variables["params"].items():
-        multiplied[block] = {}
-        for name, unit in units.items():
-            statistics = variables["batch_stats"][block][name]["bn"]
-            factor = unit["bn"]["scale"] / np.sqrt(statistics["var"] + 1e-3)
-            bias = unit["bn"]["bias"] - statistics["mean"] * factor
-            multiplied[block][name] = {"conv": {"kernel": unit["conv"]["kernel"] * factor, "bias": bias}}
-    found = InceptionV3(normalization="folded", **settings).apply({"params": multiplied}, places)
-    expected = batch.apply(variables, places)
-    assert np.mean(np.asarray(expected) > 0) > 0.05
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * float(expected.max()))
-
-
 def test_training_normalizes_by_the_batch_and_drops_out(key):
     places = np.random.default_rng(3).normal(size=(4, 3, 3, 8)).astype(np.float32)
     model = InceptionV3(classes=5, first="Mixed_7c")
-    variables = model.init(key, places)
+    variables = jax.jit(model.init)(key, places)
 
     def train(seed):
         rngs = {"dropout": jax.random.key(seed)}
@@ -191,7 +164,7 @@ def test_images_that_are_none_are_refused(images, error, message):
 
 
 def test_the_last_spatial_layer_is_the_papers_for_grad_cam():
-    model, variables = folded()
+    model, variables, _ = shapes("graph_2015", size=107)
     spatial = [tap for tap in sj.taps(model.apply, variables, image(107)) if len(tap.shape) == 4]
     assert spatial[-1].name.startswith("Mixed_7c") and spatial[-1].shape == (1, 2, 2, 2048)
 

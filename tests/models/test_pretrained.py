@@ -65,10 +65,12 @@ def test_mobilenet_predicts_what_tensorflow_lite_does():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "least"), [("efficientnet_lite0", 0.82), ("squeezenet1_1", 0.56), ("mobilenet_v2", 0.80)]
+    ("name", "least"), [("efficientnet_lite0", 0.84), ("squeezenet1_1", 0.55), ("mobilenet_v2", 0.77)]
 )
 def test_the_right_classes_are_predicted_for_the_preprocessing_of_the_table(name, least):
-    """100 of 200 ImageNet images; wrong preprocessing costs ten points and more."""
+    """100 ImageNet images. Measured 0.88, 0.62 and 0.81; with red and blue swapped, in [0, 1] or standardized as
+    torchvision does 0.80, 0.37 and 0.74 at most.
+    """
     published = network(name)
     pictures = from_archive(shared("images/imagenet_samples_200x320px.npz"), class_names=[str(i) for i in range(1000)])
     pictures = take(pictures, slice(None, None, 2))

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from saliency_jax.data.images import read_arrays
+from saliency_jax.models.folding import folded
 from saliency_jax.models.inception import BLOCKS, INCEPTIONS, MIXED, STEM, Branch, Convolution, InceptionV3
 from saliency_jax.models.weights.fitting import fit
 from saliency_jax.tracing.layers import leaf_paths
@@ -45,11 +46,13 @@ def trunk() -> InceptionV3:
 def head(classes: int, *, dropout: float = 0.5) -> InceptionV3:
     """The network from the activations of Mixed_7a to logits: Mixed_7b, Mixed_7c, Logits, to be trained.
 
+    It normalizes by BatchNorm, as the published network did when it was trained; `completed` folds that in.
+
     Args:
         classes: number of logits.
         dropout: share of the pooled activations that training sets to 0.
     """
-    settings = {**INCEPTIONS["graph_2015"], "classes": classes}
+    settings = {**INCEPTIONS["graph_2015"], "classes": classes, "normalization": "batch"}
     return InceptionV3(**settings, dropout=dropout, first=BLOCKS[BLOCKS.index(LAST_BLOCK) + 1])
 
 
@@ -98,7 +101,7 @@ def completed(trunk_variables: Params, head_variables: Params) -> Whole:
 
     Args:
         trunk_variables: of `trunk()`, as `read_trunk` gives them.
-        head_variables: of `head(classes)`, trained.
+        head_variables: of `head(classes)`, trained, its BatchNorms folded in or not.
 
     Returns:
         The network of all 17 blocks, with as many classes as the head has, and its variables.
@@ -108,7 +111,7 @@ def completed(trunk_variables: Params, head_variables: Params) -> Whole:
     """
     named = [
         dict(zip(leaf_paths(part), map(np.asarray, jax.tree.leaves(part)), strict=True))
-        for part in (trunk_variables, head_variables)
+        for part in (trunk_variables, folded(head_variables))
     ]
     if twice := sorted(named[0].keys() & named[1].keys()):
         raise ValueError(f"trunk_variables and head_variables must be of different blocks, both have {twice[0]!r}")
