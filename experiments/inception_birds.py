@@ -40,7 +40,6 @@ from saliency_jax.data import birds
 from saliency_jax.data.images import Pictures, opened
 from saliency_jax.data.preprocessing import Preprocessing, as_rgb, preprocess
 from saliency_jax.keys import named
-from saliency_jax.models.inception import InceptionV3
 from saliency_jax.models.weights.inception_trunk import (
     ACTIVATION_SHAPE,
     IMAGE_SHAPE,
@@ -109,7 +108,7 @@ def main(options: Options) -> dict[str, float]:
     variables = train_head(options, train, test)
     if not checkpoints.steps(options.out / "head"):
         checkpoints.save(options.out / "head", options.epochs, variables)
-    accuracy = evaluate(head(CLASSES), variables, test)
+    accuracy = evaluate(variables, test)
     measured = {"accuracy": accuracy, "linear_probe": linear, "pictures": len(test.labels)}
     results.write_bytes(options.out / "accuracy.json", json.dumps(measured, indent=1).encode())
     where = "held-out training" if options.held_out else "test"
@@ -178,6 +177,8 @@ def seen(pictures: Pictures, place: int, view: int, options: Options) -> np.ndar
 
 run_trunk = compiled(trunk().apply)
 """Activations of Mixed_7a for a batch of images."""
+run_head = compiled(head(CLASSES).apply)
+"""Logits for a batch of activations, compiled once for all epochs."""
 
 
 def linear_probe(train: Examples, test: Examples) -> float:
@@ -253,7 +254,7 @@ def train_head(options: Options, train: Examples, test: Examples) -> Any:
             drop = jax.random.fold_in(named(key, "dropout"), epoch * steps + i)
             variables, state, loss = step(variables, state, inputs, train.labels[batch], drop)
             losses.append(loss)
-        course.append((float(np.mean(losses)), evaluate(model, variables, test)))
+        course.append((float(np.mean(losses)), evaluate(variables, test)))
         print(f"epoch {epoch + 1}: loss {course[-1][0]:.3f}, accuracy {course[-1][1]:.4f}", flush=True)
         checkpoints.save(folder, epoch + 1, {"params": variables, "optimizer": state}, metadata={"course": course})
         rows = [f"{i},{loss:.6f},{accuracy:.6f}" for i, (loss, accuracy) in enumerate(course, start=1)]
@@ -275,12 +276,11 @@ TRAINED_BY = (
 """The options that decide what the head becomes."""
 
 
-def evaluate(model: InceptionV3, variables: Any, examples: Examples) -> float:
+def evaluate(variables: Any, examples: Examples) -> float:
     """The share of pictures, each in its first view, whose largest logit is that of their label."""
-    apply = compiled(model.apply)
     [view, *_] = examples.views
     batches = [view[begin : begin + 50] for begin in range(0, len(view), 50)]
-    logits = np.concatenate([apply(variables, np.asarray(batch, np.float32)) for batch in batches])
+    logits = np.concatenate([run_head(variables, np.asarray(batch, np.float32)) for batch in batches])
     return float(np.mean(np.argmax(logits, axis=1) == examples.labels))
 
 

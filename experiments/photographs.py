@@ -51,7 +51,7 @@ class Photographs:
     head: Path = Path("runs/inception_birds")
     """For inception_v3_birds: the folder in which inception_birds.py trained the last blocks."""
     limit: int | None = None
-    """How many pictures are used: the first ones of those given; all if not given."""
+    """How many pictures of each folder or archive are used, spread evenly over it; all if not given."""
     seed: int = 0
     """The seed of everything that is drawn."""
     out: Path = Path("runs/photographs")
@@ -107,22 +107,26 @@ class Explained(NamedTuple):
 def prepare(options: Photographs) -> tuple[Network, Explained]:
     """Load the network and the pictures, and ask the one what the others are."""
     network = load_network(options)
-    sources = [pictures_at(path) for path in options.images]
-    names = [name for pictures in sources for name in pictures.names][: options.limit]
-    if options.limit is not None and not 1 <= options.limit <= len(names):
-        raise SystemExit(f"--limit must be between 1 and the {len(names)} pictures given, got {options.limit}")
+    sources = [spread(pictures_at(path), options.limit) for path in options.images]
     loaded: list[np.ndarray] = []
-    left = len(names)
     for pictures in sources:
-        if left:
-            some = images.take(pictures, slice(left))
-            with tqdm(desc="reading pictures", unit="picture", leave=False) as bar:
-                loaded.append(images.load(some, network.preprocessing, progress=lambda *_, bar=bar: bar.update()))
-            left -= len(some.sources)
+        with tqdm(desc="reading pictures", unit="picture", leave=False) as bar:
+            loaded.append(images.load(pictures, network.preprocessing, progress=lambda *_, bar=bar: bar.update()))
     together = np.concatenate(loaded)
     predict = compiled(lambda params, x: argmax_class(network.model.apply, params, x))
     predicted = np.asarray(predict(network.params, jnp.asarray(together)))
-    return network, Explained(tuple(names), together, predicted, network)
+    names = tuple(name for pictures in sources for name in pictures.names)
+    return network, Explained(names, together, predicted, network)
+
+
+def spread(pictures: images.Pictures, limit: int | None) -> images.Pictures:
+    """Some of the pictures, spread evenly: archives and folders stand in the order of their classes."""
+    count = len(pictures.sources)
+    if limit is not None and limit < 1:
+        raise SystemExit(f"--limit must be at least 1, got {limit}")
+    if limit is None or limit >= count:
+        return pictures
+    return images.take(pictures, np.arange(limit) * count // limit)
 
 
 def pictures_at(path: Path) -> images.Pictures:
