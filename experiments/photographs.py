@@ -44,8 +44,8 @@ class Photographs:
     images: tuple[Path, ...]
     """Pictures: files, folders of files, or .npz archives of encoded pictures."""
     network: str = "squeezenet1_1"
-    """One of squeezenet1_1, efficientnet_lite0, mobilenet_v2, inception_v3_birds; or resnet50, vgg16, inception_v3 and
-    their like, with torchvision's weights as a .safetensors file."""
+    """Published: squeezenet1_1, efficientnet_lite0, mobilenet_v2. Completed here: inception_v3_birds.
+    From torchvision's weights as .safetensors: resnet18 to 50, vgg11 to 19, with _bn, inception_v3."""
     weights: Path | None = None
     """The file of its weights; not needed where an installed package brings it."""
     head: Path = Path("runs/inception_birds")

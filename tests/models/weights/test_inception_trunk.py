@@ -156,7 +156,9 @@ def test_parts_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="different blocks, both have 'params/Conv2d_1a_3x3/conv/bias'"):
         completed(low, low)
     with pytest.raises(ValueError, match="must have the vector 'params/Logits/bias'"):
-        completed(low, {"params": {"Mixed_7b": high["params"]["Mixed_7b"]}})
+        completed(low, {kind: {"Mixed_7b": blocks["Mixed_7b"]} for kind, blocks in high.items()})
+    with pytest.raises(ValueError, match="statistics for every BatchNorm, params/Mixed_7b/"):
+        completed(low, {"params": high["params"]})
     del high["params"]["Mixed_7c"]
     with pytest.raises(ValueError, match=r"are missing, first 'params/Mixed_7c/"):
         completed(low, high)
