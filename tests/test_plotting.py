@@ -155,3 +155,16 @@ def test_four_metrics_stand_in_two_rows(dataset):
     figure = plotting.similarity_curves(four, metrics=list(four.metric.values))
     tops = sorted({round(axes.get_position().y0, 2) for axes in figure.axes})
     assert len(figure.axes) == 4 and len(tops) >= 2
+
+
+def test_titles_of_many_columns_are_slanted_inside_the_figure(dataset):
+    stages = [f"block{i}" for i in range(9)]
+    maps = np.zeros((2, 10, 2, 4, 4, 1))
+    many = dataset.drop_dims(["stage", "model"]).assign_coords(model=["trained", *stages])
+    many = many.assign(maps=(("explainer", "model", "kept_image", "height", "width", "channel"), maps))
+    figure = plotting.map_grid(many)
+    figure.canvas.draw()
+    last = figure.axes[10].title
+    assert last.get_text() == "block8" and last.get_rotation() == 45
+    box = last.get_window_extent()
+    assert box.x0 > 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,8 +10,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from saliency_jax.plotting.style import readable
+
+MANY_MODELS = 8
+"""With more columns than this, their titles are slanted."""
+SLANTED = 0.7
+"""The height of a slanted title, in inches."""
 
 
 def map_grid(dataset: xr.Dataset, *, image: int = 0) -> Figure:
@@ -32,7 +39,7 @@ def map_grid(dataset: xr.Dataset, *, image: int = 0) -> Figure:
     names, models = [str(x) for x in dataset.explainer.values], [str(x) for x in dataset.model.values]
     rows, columns = len(names), 1 + len(models)
     figure, panels = plt.subplots(
-        rows, columns, figsize=(1.25 * columns + 1.4, 1.25 * rows + 0.5), layout="constrained", squeeze=False
+        rows, columns, figsize=(1.25 * columns + 1.4, 1.25 * rows + 0.5), layout="compressed", squeeze=False
     )
     picture = _drawable(np.asarray(dataset.images[image]))
     for row, name in enumerate(names):
@@ -44,11 +51,21 @@ def map_grid(dataset: xr.Dataset, *, image: int = 0) -> Figure:
         for column, model in enumerate(models, start=1):
             show_map(panels[row, column], np.asarray(dataset.maps.sel(explainer=name, model=model)[image]))
     panels[0, 0].set_title("image", fontsize=9)
-    many = len(models) > 8
-    turned: dict[str, Any] = {"rotation": 45, "ha": "left", "va": "bottom", "rotation_mode": "anchor"} if many else {}
     for column, model in enumerate(models, start=1):
-        panels[0, column].set_title(readable(model), fontsize=9, **turned)
+        panels[0, column].set_title(readable(model), fontsize=9)
+    if len(models) > MANY_MODELS:
+        _turn_titles(figure, [axes.title for axes in panels[0, 1:]])
     return figure
+
+
+def _turn_titles(figure: Figure, titles: Sequence[Text]) -> None:
+    """Slant the titles of narrow columns, and leave room for them above and to the right instead of between."""
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width + SLANTED, height + SLANTED)
+    for title in titles:
+        title.set(rotation=45, ha="left", va="bottom", rotation_mode="anchor", in_layout=False)
+    kept = (0.0, 0.0, width / (width + SLANTED), height / (height + SLANTED))
+    figure.set_layout_engine("compressed", rect=kept)
 
 
 def _drawable(picture: np.ndarray) -> np.ndarray:
