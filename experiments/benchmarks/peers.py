@@ -210,7 +210,7 @@ def table(found: dict[str, Any]) -> str:
     """The measurements, an explainer a row, for people."""
     lines = [f"JAX {found['versions']['jax']} on {found['device']}, PyTorch {found['versions']['torch']}", ""]
     lines.append(
-        f"{'network':12s}{'explainer':18s}{'ms a map':>9s}{'peer':>9s}{'times faster':>20s}{'gradients':>11s}"
+        f"{'network':14s}{'explainer':22s}{'ms a map':>9s}{'peer':>9s}{'times faster':>20s}{'gradients':>11s}"
         f"{'peer':>7s}{'first call':>12s}{'difference':>12s}{'in float64':>12s}"
     )
     for network, rows in found["networks"].items():
@@ -218,7 +218,7 @@ def table(found: dict[str, Any]) -> str:
             if isinstance(row, dict):
                 spread = f"{row['times_faster']:.2f} ({row['times_faster_low']:.2f}-{row['times_faster_high']:.2f})"
                 lines.append(
-                    f"{network:12s}{name:18s}{row['ms_a_map']:9.2f}{row['peer_ms_a_map']:9.2f}{spread:>20s}"
+                    f"{network:14s}{name:22s}{row['ms_a_map']:9.2f}{row['peer_ms_a_map']:9.2f}{spread:>20s}"
                     f"{row['gradients']:11.2f}{row['peer_gradients']:7.2f}{row['first_call_s']:10.1f} s"
                     f"{_digits(row['largest_difference'])}{_digits(row['largest_difference_float64'])}"
                     + ("" if row["agree"] else "  THE MAPS DIFFER")
