@@ -5,13 +5,13 @@ The pictures may be used for research and education and not be handed on, so the
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from saliency_jax.data.checksums import check_sha256
 from saliency_jax.data.images import Pictures, from_archive, read_arrays, take
 
 PUBLISHED_SHA256 = "fbccafb1d250dd3d6f47e907adb103d4e78bc847284326e9959537f23376e82d"
@@ -39,12 +39,8 @@ def load(
     """
     if split not in ("train", "test"):
         raise ValueError(f'split must be "train" or "test", got {split!r}')
-    found = hashlib.sha256(Path(path).expanduser().read_bytes()).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise ValueError(
-            f"{os.fspath(path)} is not the file of birds that is known here but truncated, altered or another one: "
-            f"expected sha256 {sha256}, found {found}"
-        )
+    if sha256 is not None:
+        check_sha256(Path(path).expanduser().read_bytes(), sha256, path)
     arrays = read_arrays(path)
     if lacking := {"is_train", "class_name"} - arrays.keys():
         raise ValueError(f"{os.fspath(path)} must have the arrays is_train and class_name, lacks {sorted(lacking)}")

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 import numpy as np
 from jaxtyping import Integer, UInt8
 
 from saliency_jax.data.catalogue import DATASETS, IMAGE_SHAPE, split_facts
+
+
+def check_sha256(content: bytes, expected: str, path: str | os.PathLike[str]) -> None:
+    """Raise ValueError, naming the file, unless its bytes are the published ones."""
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ValueError(
+            f"{os.fspath(path)} must be the published file, it is truncated, altered or another one "
+            f"({len(content)} bytes): expected sha256 {expected}, found {found}"
+        )
 
 
 def content_sha256(images: UInt8[np.ndarray, "n height width"], labels: Integer[np.ndarray, " n"]) -> str:

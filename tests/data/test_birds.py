@@ -51,7 +51,9 @@ def test_the_splits_are_told_apart(tmp_path):
 
 def test_another_file_is_refused(tmp_path):
     path = small(tmp_path / "birds.npz")
-    with pytest.raises(ValueError, match=rf"{path} is not the file of birds.*expected sha256 fbccafb1.*, found"):
+    with pytest.raises(
+        ValueError, match=rf"{path} must be the published file.*truncated, altered.*expected sha256 fbccafb1.*, found"
+    ):
         birds.load(path, "train")
     with pytest.raises(ValueError, match=r"lacks \['is_train'\]"):
         birds.load(small(tmp_path / "birds.npz", is_train=None), "train", sha256=None)

@@ -4,8 +4,9 @@ import jax
 import numpy as np
 import pytest
 from drawn_weights import count, drawn, image
+from relu_network_maps import check_maps_of_a_relu_network
 
-from saliency_jax import blocks, class_score, composites, gradient, gradient_times_input, guided_backprop, layers, lrp
+from saliency_jax import blocks, layers
 from saliency_jax.models.resnet import RESNETS, ResNet
 
 SMALL = [{"depths": (1, 1), "bottleneck": bottleneck, "classes": 5} for bottleneck in (False, True)]
@@ -35,26 +36,7 @@ def test_stages_are_the_stem_the_blocks_and_the_logits_and_have_every_leaf():
 def test_maps_are_finite_and_lrp_zero_is_gradient_times_input(settings):
     model, x = ResNet(**settings), image(33, 38, 3)
     variables = drawn(model, x.shape)
-    explainers = {
-        "gradient": gradient,
-        "guided_backprop": guided_backprop,
-        "lrp": lrp,
-        "lrp_zero": lambda score, x: lrp(score, x, composite=composites.zero),
-        "product": gradient_times_input,
-    }
-
-    @jax.jit
-    def explain_all(variables, x):
-        score = class_score(model.apply, variables, 2)
-        return {name: explain(score, x) for name, explain in explainers.items()}
-
-    maps = jax.tree.map(np.asarray, explain_all(variables, x))
-    for name, found in maps.items():
-        assert np.isfinite(found).all(), name
-        assert np.abs(found).max() > 0, name
-    assert np.abs(maps["guided_backprop"] - maps["gradient"]).max() > 0
-    tolerance = 1e-4 * np.abs(maps["product"]).max()
-    np.testing.assert_allclose(maps["lrp_zero"], maps["product"], rtol=0, atol=tolerance)
+    check_maps_of_a_relu_network(model, variables, x)
 
 
 def test_what_is_no_batch_of_floating_images_is_refused(key):

@@ -6,8 +6,9 @@ import jax
 import numpy as np
 import pytest
 from drawn_weights import count, drawn, image, shapes
+from relu_network_maps import check_maps_of_a_relu_network
 
-from saliency_jax import blocks, class_score, composites, gradient, gradient_times_input, guided_backprop, layers, lrp
+from saliency_jax import blocks, layers
 from saliency_jax.models.vgg import VGG, VGGS, adaptive_average_pool
 
 
@@ -40,26 +41,7 @@ def test_maps_are_finite_and_lrp_zero_is_gradient_times_input(settings):
     # 2 x 1 places after the last pool: some bins repeat one, some have two.
     model, x = VGG(depths=(1, 1, 1, 1, 1), units=8, classes=3, **settings), image(64, 32, 3)
     variables = drawn(model, x.shape)
-    explainers = {
-        "gradient": gradient,
-        "guided_backprop": guided_backprop,
-        "lrp": lrp,
-        "lrp_zero": lambda score, x: lrp(score, x, composite=composites.zero),
-        "product": gradient_times_input,
-    }
-
-    @jax.jit
-    def explain_all(variables, x):
-        score = class_score(model.apply, variables, 2)
-        return {name: explain(score, x) for name, explain in explainers.items()}
-
-    maps = jax.tree.map(np.asarray, explain_all(variables, x))
-    for name, found in maps.items():
-        assert np.isfinite(found).all(), name
-        assert np.abs(found).max() > 0, name
-    assert np.abs(maps["guided_backprop"] - maps["gradient"]).max() > 0
-    tolerance = 1e-4 * np.abs(maps["product"]).max()
-    np.testing.assert_allclose(maps["lrp_zero"], maps["product"], rtol=0, atol=tolerance)
+    check_maps_of_a_relu_network(model, variables, x)
 
 
 @pytest.mark.parametrize("shape", [(1, 2), (3, 7), (7, 7), (8, 13), (14, 21)])

@@ -6,7 +6,6 @@ TensorFlow's graph: "conv/kernel", "conv/bias", ..., "mixed_8_tower_1_conv_3/bia
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from saliency_jax.data.checksums import check_sha256
 from saliency_jax.data.images import read_arrays
 from saliency_jax.models.folding import folded
 from saliency_jax.models.inception import BLOCKS, INCEPTIONS, MIXED, STEM, Branch, Convolution, InceptionV3
@@ -72,12 +72,8 @@ def read_trunk(path: str | os.PathLike[str], *, sha256: str | None = PUBLISHED_S
             not finite or of another shape.
     """
     path = Path(path).expanduser()
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if sha256 is not None and found != sha256:
-        raise ValueError(
-            f"{path} is not the published file but truncated, altered or another one: "
-            f"expected sha256 {sha256}, found {found}"
-        )
+    if sha256 is not None:
+        check_sha256(path.read_bytes(), sha256, path)
     ours = leaf_names()
     arrays = {ours.get(name, name): array for name, array in read_arrays(path).items()}
     return fit(arrays, trunk(), IMAGE_SHAPE, source=str(path))

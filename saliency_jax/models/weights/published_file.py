@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 from pathlib import Path
 from typing import NamedTuple
+
+from saliency_jax.data.checksums import check_sha256
 
 
 class PublishedFile(NamedTuple):
@@ -42,12 +43,7 @@ def published_bytes(file: PublishedFile, path: str | os.PathLike[str] | None) ->
     if not found.is_file():
         raise FileNotFoundError(f"there is no file {found}, which should be {file.place}")
     content = found.read_bytes()
-    sha256 = hashlib.sha256(content).hexdigest()
-    if sha256 != file.sha256:
-        raise ValueError(
-            f"{found} must be the published file, it is truncated, altered or another one ({len(content)} bytes): "
-            f"expected sha256 {file.sha256}, found {sha256}"
-        )
+    check_sha256(content, file.sha256, found)
     return content
 
 

@@ -93,7 +93,9 @@ def test_each_tensor_comes_to_its_leaf(tmp_path):
 
 
 def test_another_file_is_refused_unless_asked_for(tmp_path):
-    with pytest.raises(ValueError, match=r"made\.npz is not the published file .*expected sha256 077bb29f.*, found"):
+    with pytest.raises(
+        ValueError, match=r"made\.npz must be the published file.*truncated, altered.*expected sha256 077bb29f.*, found"
+    ):
         read_trunk(written(tmp_path / "made.npz"))
     with pytest.raises(FileNotFoundError):
         read_trunk(tmp_path / "gone.npz")
@@ -106,7 +108,7 @@ def test_a_truncated_or_altered_file_is_refused(tmp_path):
     altered = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
     for bad in (content[:middle], altered):
         path.write_bytes(bad)
-        with pytest.raises(ValueError, match=r"bad\.npz is not the published file but truncated, altered"):
+        with pytest.raises(ValueError, match=r"bad\.npz must be the published file, it is truncated, altered"):
             read_trunk(path)
         # What the archive's own checksums tell where nobody asks for the file's.
         with pytest.raises(ValueError, match=r"bad\.npz must be an \.npz of arrays"):
