@@ -20,7 +20,8 @@ MAY_IMPORT = {
     "checks": set(),
     "keys": set(),
     "similarity": {"typing"},
-    "dimension": {"typing", "checks"},
+    # Points stand alone; the layers they are taken from are read by tracing.
+    "dimension": FOUNDATIONS | {"tracing"},
     "results": {"version"},
     "tracing": FOUNDATIONS,
     "scores": FOUNDATIONS | {"tracing"},

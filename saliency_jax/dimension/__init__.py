@@ -1,0 +1,26 @@
+"""The intrinsic dimension of points and of a network's layers."""
+
+from saliency_jax.dimension.gride import gride
+from saliency_jax.dimension.levina_bickel import levina_bickel
+from saliency_jax.dimension.neighbours import Neighbours, among, nearest_neighbours
+from saliency_jax.dimension.result import Dimension
+from saliency_jax.dimension.spectrum import Spectrum, gaussian_control, pca_dimension, spectrum
+from saliency_jax.dimension.subsamples import Decimation, decimation, resampled
+from saliency_jax.dimension.two_nn import two_nn
+
+__all__ = [
+    "Decimation",
+    "Dimension",
+    "Neighbours",
+    "Spectrum",
+    "among",
+    "decimation",
+    "gaussian_control",
+    "gride",
+    "levina_bickel",
+    "nearest_neighbours",
+    "pca_dimension",
+    "resampled",
+    "spectrum",
+    "two_nn",
+]

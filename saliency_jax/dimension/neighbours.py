@@ -1,0 +1,176 @@
+"""Exact nearest neighbours in bounded memory, whatever the precision of the device's matrix products.
+
+Distances from |x|^2 + |y|^2 - 2xy lose their digits where points are close beside their norms, and more of them where a
+device multiplies in TF32 or bfloat16. Here such products only nominate candidates. The distances are sums of squared
+differences, and a row is believed when no point outside its candidates can be nearer within the products' rounding;
+else it is searched again with more candidates, at the end with all.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from saliency_jax.dimension.nominations import Space, nominations_of_all, nominations_of_some, prepared
+from saliency_jax.dimension.points import as_matrix, check_points
+
+SPARE = 4
+"""Candidates beyond the neighbours that are asked for, in the first search."""
+BLOCK_BYTES = 1 << 26
+"""What the differences of one block of rows to their candidates may take."""
+
+
+class Neighbours(NamedTuple):
+    """The nearest neighbours of every point.
+
+    Attributes:
+        distances: Euclidean, `[point, neighbour]`, nearest first, in the unit of the points.
+        indices: which points they are, `[point, neighbour]`; -1 where there is none.
+    """
+
+    distances: Array
+    indices: Array
+
+
+def nearest_neighbours(
+    points: Any,
+    *,
+    neighbours: int = 2,
+    groups: Any = None,
+    period: float | None = None,
+    mesh: Mesh | None = None,
+) -> Neighbours:
+    """The exact nearest neighbours of every point among the others, copies of it included.
+
+    Time grows like N^2 D / 2, memory like N D.
+
+    Args:
+        points: `[point, feature, ...]`, floating point; further axes are flattened.
+        neighbours: how many of each point.
+        groups: a group's number for each point, `[point]` integers; neighbours are sought within the point's group.
+        period: the length after which every coordinate repeats: distances are those of a flat torus. None: of space.
+        mesh: devices to share the rows among, along the mesh's first axis; the points are replicated.
+
+    Returns:
+        Neighbours. Where a group has too few points, distances are infinite and indices -1.
+
+    Raises:
+        ValueError: neighbours is not in [1, points), points are not finite or all equal, or groups do not fit.
+        TypeError: points are not floating point.
+    """
+    check_points(points)
+    count = len(points)
+    if not 1 <= neighbours < count:
+        raise ValueError(f"neighbours must be at least 1 and fewer than the {count} points, got {neighbours}")
+    if groups is not None and jnp.shape(groups) != (count,):
+        raise ValueError(f"groups must hold one number for each of the {count} points, got shape {jnp.shape(groups)}")
+    if period is not None and not period > 0:
+        raise ValueError(f"period must be positive, got {period}")
+    matrix = as_matrix(points)
+    if mesh is not None:
+        matrix = jax.device_put(matrix, NamedSharding(mesh, PartitionSpec()))
+    space = prepared(matrix, groups, period)
+    candidates = min(neighbours + SPARE, count - 1)
+    rows = np.arange(count)
+    nominal, found = (part[:count] for part in nominations_of_all(space, candidates=candidates, mesh=mesh))
+    distances = np.empty((count, neighbours), matrix.dtype)
+    indices = np.empty((count, neighbours), np.int32)
+    while True:
+        ranked = _ranked(space, matrix, rows, nominal, found, neighbours, period, mesh)
+        distances[rows], indices[rows], believed = (np.asarray(part) for part in ranked)
+        if candidates == count - 1 or believed.all():
+            return Neighbours(jnp.asarray(distances), jnp.asarray(indices))
+        rows, candidates = rows[~believed], min(8 * candidates, count - 1)
+        nominal, found = nominations_of_some(space, rows, candidates=candidates)
+
+
+def among(found: Neighbours, members: Any, *, neighbours: int = 2) -> Neighbours:
+    """The nearest neighbours within a subsample, from those within all points: no distance is computed.
+
+    Args:
+        found: the neighbours among all points, some more than are asked for.
+        members: the subsample's indices, `[member]`, each once.
+        neighbours: how many are asked for.
+
+    Returns:
+        Neighbours, whose indices count the members. Where fewer than `neighbours` of a member's own are in the
+        subsample, its distances are NaN and its indices -1: ask for more neighbours among all points.
+    """
+    place = jnp.full(len(found.distances), -1).at[members].set(jnp.arange(len(members)))
+    distances, indices = found.distances[members], place[found.indices[members]]
+    absent = (indices < 0) | (found.indices[members] < 0)
+    first = jnp.argsort(absent, axis=1, stable=True)[:, :neighbours]
+    missing = jnp.take_along_axis(absent, first, 1)
+    return Neighbours(
+        jnp.where(missing, jnp.nan, jnp.take_along_axis(distances, first, 1)),
+        jnp.where(missing, -1, jnp.take_along_axis(indices, first, 1)),
+    )
+
+
+def _ranked(
+    space: Space,
+    points: Array,
+    rows: np.ndarray,
+    nominal: Array,
+    found: Array,
+    neighbours: int,
+    period: float | None,
+    mesh: Mesh | None,
+) -> Any:
+    """Distances and indices of the nearest candidates of some rows, and whether no other point can be nearer."""
+    shards = 1 if mesh is None else mesh.devices.shape[0]
+    row_bytes = 2 * points.dtype.itemsize * found.shape[1] * points.shape[1]
+    block = int(np.clip(BLOCK_BYTES // row_bytes, 1, -(-len(rows) // shards)))
+    padding = -len(rows) % (block * shards)
+
+    def divided(array: Any) -> Array:
+        padded = jnp.concatenate([array, jnp.repeat(array[-1:], padding, axis=0)])
+        return padded.reshape(-1, block, *padded.shape[1:])
+
+    blocks = tuple(divided(jnp.asarray(array)) for array in (rows, nominal, found))
+    ranked = _rank_blocks(space, points, period, blocks, neighbours=neighbours, mesh=mesh)
+    return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(rows)], ranked)
+
+
+@partial(jax.jit, static_argnames=("neighbours", "mesh"))
+def _rank_blocks(
+    space: Space, points: Array, period: Any, blocks: tuple[Array, ...], *, neighbours: int, mesh: Mesh | None
+) -> Any:
+    def share(space: Space, points: Array, blocks: tuple[Array, ...]) -> Any:
+        return jax.lax.map(partial(_rank_block, space, points, period, neighbours), blocks)
+
+    if mesh is None:
+        return share(space, points, blocks)
+    divided = PartitionSpec(mesh.axis_names[0])
+    specs = (PartitionSpec(), PartitionSpec(), divided)
+    return jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=divided, check_vma=False)(space, points, blocks)
+
+
+def _rank_block(space: Space, points: Array, period: Any, neighbours: int, block: tuple[Array, ...]) -> Any:
+    rows, nominal, found = block
+    difference = points[rows][:, None] - points[found]
+    if period is not None:
+        difference -= period * jnp.round(difference / period)
+    distance = jnp.where(jnp.isinf(nominal), jnp.inf, _norm(difference))
+    # Of equal distances the lower index first, so that nothing depends on the order of the candidates.
+    distance, found = jax.lax.sort((distance, found), num_keys=2)
+    distance, found = distance[:, :neighbours], found[:, :neighbours]
+    # A nearer point outside has at most this norm; its product is off by a random walk over the features.
+    farthest = distance[:, -1] / space.scale
+    norm = jnp.sqrt(space.squares[rows]) + farthest
+    rounding = 4 * jnp.finfo(nominal.dtype).eps * np.sqrt(space.coordinates.shape[-1]) * jnp.square(norm)
+    believed = nominal[:, -1] > jnp.square(farthest) + rounding
+    return distance, jnp.where(jnp.isinf(distance), -1, found), believed
+
+
+def _norm(difference: Array) -> Array:
+    """The Euclidean norm over the last axis, 0 for equal points alone: a square must not underflow."""
+    largest = jnp.abs(difference).max(-1)
+    divisor = jnp.where(largest > 0, largest, 1)
+    return largest * jnp.sqrt(jnp.square(difference / divisor[..., None]).sum(-1))

@@ -1,0 +1,57 @@
+"""What an estimator of dimension asks of its points, and which of them are copies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from saliency_jax.checks import check_finite
+
+
+def check_points(points: Any) -> None:
+    """Raise unless `points` is an array `[point, ...]` of finite floating-point values that are not all one point.
+
+    Raises:
+        TypeError: points are not real floating point.
+        ValueError: points have fewer than two axes, hold nothing, are not finite, or are all equal.
+    """
+    dtype, shape = jnp.result_type(points), jnp.shape(points)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(
+            f"points must be floating point, got {dtype}: convert them, for instance with points.astype('float32')"
+        )
+    if len(shape) < 2 or 0 in shape:
+        raise ValueError(f"points must be [point, feature, ...] and not empty, got shape {shape}")
+    check_finite(points, "points")
+    values = np.asarray(points)
+    if np.all(values == values[:1]):
+        raise ValueError(f"points must not all be equal, got {shape[0]} copies of one point")
+
+
+def as_matrix(points: Any) -> Array:
+    """Points as `[point, feature]` in the precision of the computation: float32, or float64 where JAX has it enabled.
+
+    A mean that is large beside the spread would take the digits that tell the points apart. Where float64 becomes
+    float32 it is therefore subtracted before.
+    """
+    matrix = points.reshape(len(points), -1)
+    dtype = jnp.promote_types(jnp.float32, jnp.asarray(matrix[:1]).dtype)
+    if isinstance(matrix, np.ndarray) and matrix.dtype != dtype and matrix.dtype.itemsize > 4:
+        matrix = matrix - matrix.mean(0)
+    return jnp.asarray(matrix, dtype)
+
+
+def first_copies(points: Any, has_copy: np.ndarray) -> np.ndarray:
+    """Of every set of equal points the first: the indices that are left, `[distinct point]`.
+
+    Args:
+        points: `[point, feature]`.
+        has_copy: which points have an equal one, `[point]`.
+    """
+    suspects = np.flatnonzero(has_copy)
+    # Adding 0 makes -0 and 0, which are one point, one pattern of bits.
+    _, first = np.unique(np.asarray(points)[suspects] + 0.0, axis=0, return_index=True)
+    return np.sort(np.concatenate([np.flatnonzero(~has_copy), suspects[first]]))
