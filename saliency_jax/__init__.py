@@ -4,6 +4,18 @@ A model is a function `apply(params, images) -> logits`; a score is a function o
 `explain(score, image, key=None) -> map`; a measurement is an `xarray.Dataset`.
 """
 
+# The intrinsic dimension of data in a network's layers
+from saliency_jax.dimension import (
+    Dimension,
+    gride,
+    layer_dimensions,
+    layer_dimensions_along,
+    levina_bickel,
+    nearest_neighbours,
+    pca_dimension,
+    two_nn,
+)
+
 # Explainers
 from saliency_jax.explainers import (
     EXPLAINERS,
@@ -43,7 +55,7 @@ from saliency_jax.scores import batched, class_score
 from saliency_jax.similarity import METRICS, cosine, hog_correlation, pearson, spearman, ssim
 
 # The inside of a model
-from saliency_jax.tracing import Layer, Site, Tap, activations, blocks, layers, override, taps
+from saliency_jax.tracing import Layer, Site, Tap, activations, block_outputs, blocks, layers, override, taps
 from saliency_jax.version import __version__
 
 __all__ = [
@@ -51,12 +63,14 @@ __all__ = [
     "METRICS",
     "PROTOCOLS",
     "Conservation",
+    "Dimension",
     "Layer",
     "Site",
     "Tap",
     "__version__",
     "activations",
     "batched",
+    "block_outputs",
     "blocks",
     "cascade",
     "class_score",
@@ -73,15 +87,21 @@ __all__ = [
     "grad_cam",
     "gradient",
     "gradient_times_input",
+    "gride",
     "guided_backprop",
     "guided_grad_cam",
     "hog_correlation",
     "integrated_gradients",
+    "layer_dimensions",
+    "layer_dimensions_along",
     "layers",
+    "levina_bickel",
     "lrp",
+    "nearest_neighbours",
     "noise",
     "override",
     "parameter_randomization",
+    "pca_dimension",
     "pearson",
     "randomize",
     "relus",
@@ -93,6 +113,7 @@ __all__ = [
     "spearman",
     "ssim",
     "taps",
+    "two_nn",
     "vargrad",
     "verdicts",
 ]

@@ -42,13 +42,17 @@ class Trained(NamedTuple):
 
 
 class Progress(NamedTuple):
-    """Where a training stands after an epoch: its number from 1, of how many, its averages, the seconds it took."""
+    """Where a training stands after an epoch: its number from 1, of how many, its averages, the seconds it took.
+
+    The parameters are those at its end; the next epoch takes their memory, so who wants to keep them copies them.
+    """
 
     epoch: int
     epochs: int
     loss: float
     accuracy: float
     seconds: float
+    params: Params
 
 
 class _State(NamedTuple):
@@ -136,7 +140,7 @@ def train(
             checkpoints.save(folder, epoch + 1, state._asdict(), metadata=metadata)
             saved = time.monotonic()
         if on_epoch is not None:
-            on_epoch(Progress(epoch + 1, epochs, losses[-1], accuracies[-1], now - began))
+            on_epoch(Progress(epoch + 1, epochs, losses[-1], accuracies[-1], now - began, state.params))
     return Trained(state.params, History(np.array(losses), np.array(accuracies)))
 
 

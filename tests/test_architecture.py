@@ -38,7 +38,7 @@ MAY_IMPORT = {
     # They read datasets, and know what a test calls what it has written there.
     "plotting": {"sanity"},
     "report": {"sanity", "plotting"},
-    "__init__": TESTING | {"sanity"},
+    "__init__": TESTING | {"sanity", "dimension"},
 }
 """Subject -> the other subjects that it may import; its own files may import one another."""
 

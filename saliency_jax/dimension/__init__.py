@@ -1,6 +1,7 @@
 """The intrinsic dimension of points and of a network's layers."""
 
 from saliency_jax.dimension.gride import gride
+from saliency_jax.dimension.layers import layer_dimensions, layer_dimensions_along
 from saliency_jax.dimension.levina_bickel import levina_bickel
 from saliency_jax.dimension.neighbours import Neighbours, among, nearest_neighbours
 from saliency_jax.dimension.result import Dimension
@@ -17,6 +18,8 @@ __all__ = [
     "decimation",
     "gaussian_control",
     "gride",
+    "layer_dimensions",
+    "layer_dimensions_along",
     "levina_bickel",
     "nearest_neighbours",
     "pca_dimension",

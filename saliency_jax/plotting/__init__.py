@@ -2,6 +2,7 @@
 
 from saliency_jax.plotting.bars import similarity_bars
 from saliency_jax.plotting.curves import similarity_curves
+from saliency_jax.plotting.dimension import dimension_profiles
 from saliency_jax.plotting.evidence import evidence_table
 from saliency_jax.plotting.maps import map_grid, show_map
 from saliency_jax.plotting.style import COLOURS, CONTROLS, MARKERS, TITLES, readable, save
@@ -11,6 +12,7 @@ __all__ = [
     "CONTROLS",
     "MARKERS",
     "TITLES",
+    "dimension_profiles",
     "evidence_table",
     "map_grid",
     "readable",

@@ -1,6 +1,7 @@
 """The inside of any JAX function, read from its jaxpr."""
 
 from saliency_jax.tracing.acceleration import accelerated_gradient, fast_pooling
+from saliency_jax.tracing.block_outputs import block_outputs
 from saliency_jax.tracing.canonical import canonical_convolutions
 from saliency_jax.tracing.compilation import compiled
 from saliency_jax.tracing.interpreter import rewrite
@@ -15,6 +16,7 @@ __all__ = [
     "Tap",
     "accelerated_gradient",
     "activations",
+    "block_outputs",
     "blocks",
     "canonical_convolutions",
     "compiled",
