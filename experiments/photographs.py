@@ -84,12 +84,21 @@ class Explained(NamedTuple):
         images: `[n, size, size, 3]`, preprocessed.
         predicted: the class that the network gives each, `[n]`.
         network: the network.
+        classes: the name of the class that each picture is of; empty where nobody said.
     """
 
     names: tuple[str, ...]
     images: np.ndarray
     predicted: np.ndarray
     network: Network
+    classes: tuple[str, ...]
+
+    def accuracy(self) -> float:
+        """The share of pictures that the network takes for what they are; NaN where a class is not among its own."""
+        if not set(self.classes) <= set(self.network.class_names):
+            return float("nan")
+        said = [self.network.class_names[int(c)] for c in self.predicted]
+        return float(np.mean([a == b for a, b in zip(said, self.classes, strict=True)]))
 
     def described(self) -> str:
         """A line a picture, of the first ten: what the network sees in it."""
@@ -116,7 +125,8 @@ def prepare(options: Photographs) -> tuple[Network, Explained]:
     predict = compiled(lambda params, x: argmax_class(network.model.apply, params, x))
     predicted = np.asarray(predict(network.params, jnp.asarray(together)))
     names = tuple(name for pictures in sources for name in pictures.names)
-    return network, Explained(names, together, predicted, network)
+    classes = tuple(name for pictures in sources for name in _classes(pictures))
+    return network, Explained(names, together, predicted, network, classes)
 
 
 def spread(pictures: images.Pictures, limit: int | None) -> images.Pictures:
@@ -138,6 +148,13 @@ def pictures_at(path: Path) -> images.Pictures:
     if "is_train" in images.read_arrays(path):
         return birds.load(path, "test", sha256=None)
     return images.from_archive(path, class_names=imagenet_class_names())
+
+
+def _classes(pictures: images.Pictures) -> list[str]:
+    """The name of each picture's class; "" where nobody said."""
+    if pictures.labels is None:
+        return [""] * len(pictures.sources)
+    return [pictures.class_names[int(label)] for label in pictures.labels]
 
 
 def load_network(options: Photographs) -> Network:

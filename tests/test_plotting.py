@@ -168,3 +168,40 @@ def test_titles_of_many_columns_are_slanted_inside_the_figure(dataset):
     assert last.get_text() == "block8" and last.get_rotation() == 45
     box = last.get_window_extent()
     assert box.x0 > 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
+def profile(**further):
+    layers, estimators = ["input", "conv1", "logits"], ["two_nn", "levina_bickel", "pca", "gaussian_control"]
+    dims = (*further, "layer", "estimator")
+    shape = (*(len(labels) for labels in further.values()), len(layers), len(estimators))
+    values = np.random.default_rng(0).uniform(2, 40, shape)
+    return xr.Dataset(
+        {"dimension": (dims, values), "low": (dims, values * 0.9), "high": (dims, values * 1.1)},
+        coords={**further, "layer": layers, "estimator": estimators, "depth": ("layer", [0, 0.5, 1])},
+        attrs={"variance": 0.9},
+    )
+
+
+def test_profiles_have_a_line_a_network_its_control_and_the_linear_dimension():
+    dataset = profile(network=["true", "permuted"])
+    left, right = plotting.dimension_profiles(dataset).axes
+    solid = [line for line in left.lines if line.get_linestyle() == "-"]
+    dotted = [line for line in left.lines if line.get_linestyle() == ":" and len(line.get_xdata())]
+    for lines, estimator in ((solid, "two_nn"), (dotted, "gaussian_control"), (right.lines, "pca")):
+        drawn = [line.get_ydata() for line in lines]
+        np.testing.assert_array_equal(drawn, dataset.dimension.sel(estimator=estimator))
+    assert [label.get_text() for label in left.get_xticklabels()] == ["input", "conv1", "logits"]
+    assert {line.get_label() for line in solid} == {"true", "permuted"}
+
+
+def test_profiles_of_many_layers_stand_at_their_depth():
+    one = profile()
+    many = xr.concat([one] * 5, "layer")
+    [line, *_] = plotting.dimension_profiles(many).axes[0].lines
+    np.testing.assert_array_equal(line.get_xdata(), many.depth)
+
+
+def test_profiles_refuse_axes_that_nobody_named():
+    dataset = profile(network=["a"], epoch=[0, 1])
+    with pytest.raises(ValueError, match=r"one further axis, got \['network', 'epoch'\]"):
+        plotting.dimension_profiles(dataset)

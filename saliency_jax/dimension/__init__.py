@@ -1,4 +1,7 @@
-"""The intrinsic dimension of points and of a network's layers."""
+"""The intrinsic dimension of points and of a network's layers.
+
+Above about 20 every common estimator is a lower bound; see `experiments/dimension_bias.py` for how much each misses.
+"""
 
 from saliency_jax.dimension.gride import gride
 from saliency_jax.dimension.layers import layer_dimensions, layer_dimensions_along

@@ -43,7 +43,8 @@ def gride(
 
     Returns:
         Dimension of arrays `[range]`. `fit` is Pearson's correlation of the sorted mu^-d, under Beta(k1, k2 - k1), with
-        the uniform distribution's quantiles; `error` is from Fisher's information.
+        the uniform distribution's quantiles; `error` is from Fisher's information. NaN where the likelihood has no
+        maximum between 1e-4 and 1e6: on a lattice, where many ratios are 1.
 
     Raises:
         ValueError: a range is not 1 <= k1 < k2 < the number of distinct points, outlier is not positive, or points are
@@ -89,7 +90,7 @@ def estimate(distances: Array, indices: Array, *, near: int, far: int, outlier: 
         terms = jnp.where(kept, between * share(d, logs) - beyond * logs, 0)
         return (count - 1) / d + terms.sum()
 
-    def halved(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halved(_: Any, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = (low + high) / 2
         rising = slope(jnp.exp(middle)) > 0
@@ -97,7 +98,7 @@ def estimate(distances: Array, indices: Array, *, near: int, far: int, outlier: 
 
     bracket = (jnp.asarray(np.log(1e-4), logs.dtype), jnp.asarray(np.log(1e6), logs.dtype))
     low, high = jax.lax.fori_loop(0, _STEPS, halved, bracket)
-    d = jnp.exp((low + high) / 2)
+    d = jnp.where((low > bracket[0]) & (high < bracket[1]), jnp.exp((low + high) / 2), jnp.nan)
     information = 1 / d**2 + between * jnp.square(share(d, logs)) * jnp.exp(-d * logs)
     score = jnp.where(kept, 1 / d + between * share(d, logs) - beyond * logs, 0)
     spread = variance(score / jnp.where(kept, information, 0).sum(), indices[:, :far])

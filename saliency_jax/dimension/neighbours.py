@@ -70,24 +70,31 @@ def nearest_neighbours(
         raise ValueError(f"neighbours must be at least 1 and fewer than the {count} points, got {neighbours}")
     if groups is not None and jnp.shape(groups) != (count,):
         raise ValueError(f"groups must hold one number for each of the {count} points, got shape {jnp.shape(groups)}")
-    if period is not None and not period > 0:
-        raise ValueError(f"period must be positive, got {period}")
+    if period is not None and not 0 < period < np.inf:
+        raise ValueError(f"period must be positive and finite, got {period}")
     matrix = as_matrix(points)
     if mesh is not None:
         matrix = jax.device_put(matrix, NamedSharding(mesh, PartitionSpec()))
     space = prepared(matrix, groups, period)
-    candidates = min(neighbours + SPARE, count - 1)
-    rows = np.arange(count)
+    rows, candidates = np.arange(count), min(neighbours + SPARE, count - 1)
     nominal, found = (part[:count] for part in nominations_of_all(space, candidates=candidates, mesh=mesh))
     distances = np.empty((count, neighbours), matrix.dtype)
     indices = np.empty((count, neighbours), np.int32)
     while True:
         ranked = _ranked(space, matrix, rows, nominal, found, neighbours, period, mesh)
         distances[rows], indices[rows], believed = (np.asarray(part) for part in ranked)
-        if candidates == count - 1 or believed.all():
-            return Neighbours(jnp.asarray(distances), jnp.asarray(indices))
-        rows, candidates = rows[~believed], min(8 * candidates, count - 1)
+        if believed.all():
+            break
+        rows = np.unique(rows[~believed])
+        # To a power of two: every number of rows would be compiled anew.
+        rows = np.pad(rows, (0, (1 << (len(rows) - 1).bit_length()) - len(rows)), mode="edge")
+        candidates *= 8
+        if candidates * 4 > count:
+            nearest = _exhaustive(matrix, space.groups[:count], period, jnp.asarray(rows), neighbours=neighbours)
+            distances[rows], indices[rows] = (np.asarray(part) for part in nearest)
+            break
         nominal, found = nominations_of_some(space, rows, candidates=candidates)
+    return Neighbours(jnp.asarray(distances), jnp.asarray(indices))
 
 
 def among(found: Neighbours, members: Any, *, neighbours: int = 2) -> Neighbours:
@@ -154,10 +161,7 @@ def _rank_blocks(
 
 def _rank_block(space: Space, points: Array, period: Any, neighbours: int, block: tuple[Array, ...]) -> Any:
     rows, nominal, found = block
-    difference = points[rows][:, None] - points[found]
-    if period is not None:
-        difference -= period * jnp.round(difference / period)
-    distance = jnp.where(jnp.isinf(nominal), jnp.inf, _norm(difference))
+    distance = jnp.where(jnp.isinf(nominal), jnp.inf, _distance(points[rows][:, None], points[found], period))
     # Of equal distances the lower index first, so that nothing depends on the order of the candidates.
     distance, found = jax.lax.sort((distance, found), num_keys=2)
     distance, found = distance[:, :neighbours], found[:, :neighbours]
@@ -169,8 +173,24 @@ def _rank_block(space: Space, points: Array, period: Any, neighbours: int, block
     return distance, jnp.where(jnp.isinf(distance), -1, found), believed
 
 
-def _norm(difference: Array) -> Array:
-    """The Euclidean norm over the last axis, 0 for equal points alone: a square must not underflow."""
+@partial(jax.jit, static_argnames="neighbours")
+def _exhaustive(points: Array, groups: Array, period: Any, rows: Array, *, neighbours: int) -> tuple[Array, Array]:
+    """The nearest neighbours of some rows among all points, without candidates."""
+
+    def of_row(row: Array) -> tuple[Array, Array]:
+        barred = (groups != groups[row]) | (jnp.arange(len(points)) == row)
+        distance = jnp.where(barred, jnp.inf, _distance(points[row][None], points, period))
+        negative, found = jax.lax.top_k(-distance, neighbours)
+        return -negative, jnp.where(jnp.isinf(negative), -1, found)
+
+    return jax.lax.map(of_row, rows)
+
+
+def _distance(a: Array, b: Array, period: Any) -> Array:
+    """The Euclidean distance over the last axis, 0 for equal points alone: a square must not underflow."""
+    difference = a - b
+    if period is not None:
+        difference -= period * jnp.round(difference / period)
     largest = jnp.abs(difference).max(-1)
     divisor = jnp.where(largest > 0, largest, 1)
     return largest * jnp.sqrt(jnp.square(difference / divisor[..., None]).sum(-1))

@@ -123,14 +123,14 @@ def _from_pairs(space: Space, pairs: Array, candidates: int) -> tuple[Array, Arr
             (((1,), (1,)), ((), ())),
             precision=jax.lax.Precision.HIGHEST,
         )
-        nominal = squares[a][:, None] + squares[b] - 2 * products
-        place = jnp.arange(tile)
-        barred = (groups[a][:, None] != groups[b]) | (a * tile + place[:, None] == b * tile + place) | (a < 0)
+        nominal = squares[a][:, None] + squares[b][None] - 2 * products
+        rows, columns = (number * tile + jnp.arange(tile) for number in pair)
+        barred = (groups[a][:, None] != groups[b][None]) | (rows[:, None] == columns[None]) | (a < 0)
         nominal = jnp.where(barred, jnp.inf, nominal)
-        best = _merged(best, a, nominal, b * tile + place, candidates)
+        best = _merged(best, a, nominal, columns, candidates)
         # A tile with itself has met all its points already.
         mirrored = jnp.where(a == b, jnp.inf, nominal.T)
-        return _merged(best, b, mirrored, a * tile + place, candidates), None
+        return _merged(best, b, mirrored, rows, candidates), None
 
     shape = (len(space.coordinates), tile, candidates)
     start = jnp.full(shape, jnp.inf, squares.dtype), jnp.zeros(shape, int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -34,13 +35,16 @@ def check_points(points: Any) -> None:
 def as_matrix(points: Any) -> Array:
     """Points as `[point, feature]` in the precision of the computation: float32, or float64 where JAX has it enabled.
 
-    A mean that is large beside the spread would take the digits that tell the points apart. Where float64 becomes
-    float32 it is therefore subtracted before.
+    An offset that is large beside the spread would take the digits that tell the points apart. Where float64 becomes
+    float32 it is therefore subtracted before: the median of some points, as one far point moves a mean from all.
     """
     matrix = points.reshape(len(points), -1)
-    dtype = jnp.promote_types(jnp.float32, jnp.asarray(matrix[:1]).dtype)
+    dtype = jnp.promote_types(jnp.float32, jax.dtypes.canonicalize_dtype(matrix.dtype))
     if isinstance(matrix, np.ndarray) and matrix.dtype != dtype and matrix.dtype.itemsize > 4:
-        matrix = matrix - matrix.mean(0)
+        matrix = matrix - np.median(matrix[:: -(-len(matrix) // 64)], axis=0)
+        largest = max(matrix.max(), -matrix.min())
+        if largest > jnp.finfo(dtype).max:
+            raise ValueError(f"points must be in the range of {dtype}, got {largest} from their median: rescale them")
     return jnp.asarray(matrix, dtype)
 
 

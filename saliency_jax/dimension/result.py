@@ -41,7 +41,7 @@ def neighbours_of(points: Any, neighbours: int) -> Neighbours:
     """The neighbours of points, or those that were found before.
 
     Raises:
-        ValueError: there are fewer than `neighbours`.
+        ValueError: there are fewer than `neighbours`, or some of a point are missing.
     """
     if not isinstance(points, Neighbours):
         return nearest_neighbours(points, neighbours=neighbours)
@@ -49,6 +49,9 @@ def neighbours_of(points: Any, neighbours: int) -> Neighbours:
         raise ValueError(
             f"the Neighbours given must hold at least {neighbours} for each point, got {points.distances.shape[1]}"
         )
+    missing = np.count_nonzero(~np.isfinite(points.distances[:, :neighbours]).all(1))
+    if missing:
+        raise ValueError(f"the Neighbours given must hold {neighbours} of every point, but {missing} points have fewer")
     return points
 
 

@@ -69,7 +69,8 @@ def pca_dimension(
         Dimension; `fit` is the share of the variance that the components carry.
 
     Raises:
-        ValueError: variance is not between 0 and 1, or points are not finite or all equal.
+        ValueError: variance is not between 0 and 1, or points are not finite or all equal, or so large or small that
+            their variances leave the range of their precision.
         TypeError: points are not floating point.
 
     Source: Ansuini et al., NeurIPS 2019, section 3.4 (PC-ID).
@@ -79,6 +80,11 @@ def pca_dimension(
     check_confidence(confidence)
     found = points if isinstance(points, Spectrum) else spectrum(points, standardized=standardized)
     share, error = (np.asarray(part, np.float64) for part in _shares(found))
+    if not np.isfinite(share).all():
+        raise ValueError(
+            f"points must have variances in the range of {found.variances.dtype}, got {found.variances.sum()} in all: "
+            "rescale them"
+        )
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     last = len(share) - 1
     ends = [share, share + z * error, share - z * error]
@@ -109,14 +115,14 @@ def gaussian_control(points: Any, key: Array) -> Array:
     """
     found = points if isinstance(points, Spectrum) else spectrum(points)
     draws = jax.random.normal(key, found.coordinates.shape, found.coordinates.dtype)
-    return draws * jnp.sqrt(found.variances)
+    return draws * jnp.sqrt(found.variances)[None]
 
 
 def _shares(found: Spectrum) -> tuple[Array, Array]:
     """The share of variance up to each component, and its standard error."""
     share = jnp.cumsum(found.variances) / found.variances.sum()
     projected = jnp.cumsum(jnp.square(found.coordinates), axis=1)
-    influences = (projected - share * projected[:, -1:]) / projected[:, -1].sum()
+    influences = (projected - share[None] * projected[:, -1:]) / projected[:, -1].sum()
     return share, jnp.sqrt(jnp.square(influences).sum(0))
 
 
@@ -126,17 +132,19 @@ def _gram(matrix: Array) -> Array:
 
 
 def _spectrum(matrix: Array, standardized: bool) -> Spectrum:
-    constant = (matrix == matrix[:1]).all(0)
+    constant = (matrix == matrix[:1]).all(0, keepdims=True)
     # Of equal numbers the mean differs by rounding, which a division by their standard deviation would blow up.
-    matrix = jnp.where(constant, 0, matrix - matrix.mean(0))
+    matrix = jnp.where(constant, 0, matrix - matrix.mean(0, keepdims=True))
     if standardized:
-        matrix = matrix / jnp.where(constant, 1, jnp.sqrt(jnp.square(matrix).mean(0)))
+        # First to 1: the squares of very large and very small numbers leave the range of float32.
+        matrix = matrix / jnp.where(constant, 1, jnp.abs(matrix).max(0, keepdims=True))
+        matrix = matrix / jnp.where(constant, 1, jnp.sqrt(jnp.square(matrix).mean(0, keepdims=True)))
     count, features = matrix.shape
     if features <= count:
         values, vectors = jnp.linalg.eigh(_gram(matrix.T))
         coordinates = jnp.matmul(matrix, vectors, precision=jax.lax.Precision.HIGHEST)
     else:
         values, vectors = jnp.linalg.eigh(_gram(matrix))
-        coordinates = vectors * jnp.sqrt(jnp.maximum(values, 0))
+        coordinates = vectors * jnp.sqrt(jnp.maximum(values, 0))[None]
     # Rounding makes some of the eigenvalues that are 0 negative.
     return Spectrum(jnp.maximum(values, 0)[::-1] / (count - 1), coordinates[:, ::-1])

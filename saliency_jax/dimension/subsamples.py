@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 
 from saliency_jax.dimension.neighbours import Neighbours, among, nearest_neighbours
-from saliency_jax.dimension.two_nn import Method, estimate, kept_of
+from saliency_jax.dimension.two_nn import Method, check_options, estimate, kept_of
 
 BLOCKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
 NEIGHBOURS = 12
@@ -55,13 +55,15 @@ def decimation(
         Decimation.
 
     Raises:
-        ValueError: a number of blocks leaves fewer than 5 points to a block, or points are not finite or all equal.
+        ValueError: a number of blocks leaves fewer than 5 points to a block, discard or method are none of `two_nn`, or
+            points are not finite or all equal.
         TypeError: points are not floating point.
 
     Source: Ansuini et al., NeurIPS 2019, block analysis; Facco et al. (2017), fig. 2.
     """
     if not blocks or min(blocks) < 1 or max(blocks) * 5 > len(points):
         raise ValueError(f"blocks must be at least 1 and leave 5 of the {len(points)} points to each, got {blocks}")
+    check_options(discard, method)
     order = np.asarray(jax.random.permutation(key, len(points)))
     rows = []
     for number in blocks:
@@ -102,16 +104,20 @@ def resampled(
         One value for each subsample, `[repeat]`; NaN where a point has fewer than two of its neighbours in it.
 
     Raises:
-        ValueError: fraction is not in (0, 1], repeats is under 1, or points are not finite or all equal.
+        ValueError: fraction is not in (0, 1] or leaves fewer than 3 points, repeats is under 1, discard or method are
+            none of `two_nn`, or points are not finite or all equal.
         TypeError: points are not floating point.
 
     Source: Ansuini et al., NeurIPS 2019, appendix.
     """
     if not 0 < fraction <= 1 or repeats < 1:
         raise ValueError(f"fraction must be in (0, 1] and repeats at least 1, got {fraction} and {repeats}")
+    check_options(discard, method)
     if not isinstance(points, Neighbours):
         points = nearest_neighbours(points, neighbours=min(NEIGHBOURS, len(points) - 1))
     size = round(fraction * len(points.distances))
+    if size < 3:
+        raise ValueError(f"fraction must leave at least 3 of the {len(points.distances)} points, got {fraction}")
     return _resampled(points, jax.random.split(key, repeats), kept_of(size, discard), size=size, method=method)
 
 

@@ -44,10 +44,7 @@ def two_nn(points: Any, *, discard: float = 0.1, method: Method = "linear", conf
 
     Source: Facco et al., Scientific Reports 7 (2017) 12140; the fit and what is left out: Ansuini et al., NeurIPS 2019.
     """
-    if not 0 <= discard < 1:
-        raise ValueError(f"discard must be in [0, 1), got {discard}")
-    if method not in get_args(Method):
-        raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
+    check_options(discard, method)
     check_confidence(confidence)
     found = neighbours_of(points, 2)
     distances, indices = found.distances[:, :2], found.indices[:, :2]
@@ -65,9 +62,20 @@ def two_nn(points: Any, *, discard: float = 0.1, method: Method = "linear", conf
     return Dimension(value, float(low), float(high), ratios, duplicates, fit, value / ratios**0.5, scale)
 
 
+def check_options(discard: float, method: str) -> None:
+    """Raise ValueError unless ratios can be discarded so, and the method is known."""
+    if not 0 <= discard < 1:
+        raise ValueError(f"discard must be in [0, 1), got {discard}")
+    if method not in get_args(Method):
+        raise ValueError(f"method must be one of {', '.join(get_args(Method))}, got {method!r}")
+
+
 def kept_of(points: int, discard: float) -> np.ndarray:
-    """How many of n ratios are kept, for every n up to the number of points: a product in float32 can miss by one."""
-    return np.floor(np.arange(points + 1) * (1 - discard)).astype(np.int32)
+    """How many of n ratios are kept, for every n up to the number of points: a product in float32 can miss by one.
+
+    In double precision 10 * (1 - 0.8) is a little less than 2, and two are meant.
+    """
+    return np.floor(np.arange(points + 1) * (1 - discard) + 1e-9).astype(np.int32)
 
 
 @partial(jax.jit, static_argnames="method")
@@ -87,7 +95,8 @@ def estimate(distances: Array, indices: Array, kept: Any, *, method: Method) -> 
     logs = jnp.where(usable, jnp.log1p((far - near) / jnp.where(usable, near, 1)), jnp.inf)
     order = jnp.argsort(logs)
     rank = jnp.arange(1, len(logs) + 1)
-    used = rank <= (count if method == "ml" else jnp.minimum(jnp.asarray(kept)[count], count - 2))
+    kept = jnp.asarray(kept)[count]
+    used = rank <= {"linear": jnp.minimum(kept, count - 2), "ml": count, "censored_ml": kept}[method]
     fitted = used & (rank <= count - 2)
     x = jnp.where(used, logs[order], 0)
     y = jnp.where(fitted, -jnp.log1p(-jnp.minimum(rank, count - 1) / count), 0)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from saliency_jax.plotting.style import COLOURS, MARKERS, readable
 
@@ -55,8 +56,9 @@ def dimension_profiles(dataset: xr.Dataset, *, over: str | None = None, title: s
     )
     for axes in (left, right):
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{value:g}"))
-        axes.yaxis.set_minor_formatter(plt.NullFormatter())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_locator(NullLocator())
         axes.grid(axis="y", color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
         if named:

@@ -35,6 +35,8 @@ NAMES = {
     "spearman_abs": "Spearman, absolute",
     "ssim": "SSIM",
     "hog": "HOG",
+    "mnist": "MNIST",
+    "fashion_mnist": "Fashion-MNIST",
 }
 
 
