@@ -3,10 +3,10 @@
     python experiments/network_dimensions.py --images FOLDER
 
 measures the intrinsic dimension of photographs at the outputs of the blocks of pretrained networks and of the same
-networks with random weights, with the linear dimension and a Gaussian control beside it. It should show a rise in the
-first third and a fall after it with trained weights, and no such thing without; the Gaussian control far above; and,
-over networks, a last hidden layer whose dimension goes with the error. About five minutes for 200 photographs and two
-networks on two cores.
+networks with random weights, with the linear dimension and a Gaussian control beside it. It should show a rise and then
+a fall with trained weights, the hunchback; no fall before the last layers with random ones; and, over networks, a last
+hidden layer whose dimension goes with the error. About five minutes for 200 photographs and two networks on two cores;
+with so few photographs the Gaussian control is close by.
 
     python experiments/network_dimensions.py --images FOLDER --networks mobilenet_v2 inception_v3_birds \\
         --weights mobilenet_v2 FILE inception_v3_birds FILE

@@ -1,5 +1,7 @@
 """Every layer's dimension is that of its activations, computed apart; dead layers are told and the sweep goes on."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,8 +38,9 @@ def network(key):
 
 def test_each_estimate_is_that_of_the_activations(network, images, key):
     apply, params = network
-    found = sj.layer_dimensions(apply, params, images, key=key, ranges=(1, 4), neighbours=10)
-    values = {"input": images, **sj.activations(apply, params, images)}
+    layers = ("conv/relu", "hidden", "logits")
+    found = sj.layer_dimensions(apply, params, images, key=key, layers=layers, ranges=(1, 4), neighbours=10)
+    values = {"input": images, **sj.activations(apply, params, images, layers)}
     assert found.layer.values.tolist() == list(values)
     for name, value in values.items():
         one = found.sel(layer=name)
@@ -60,6 +63,7 @@ def test_each_estimate_is_that_of_the_activations(network, images, key):
 
 def test_depth_is_the_share_of_weighted_layers_passed(network, images, key):
     found = sj.layer_dimensions(*network, images, key=key, ranges=())
+    assert found.layer.values.tolist() == ["input", *(tap.name for tap in sj.taps(*network, images))]
     depths = dict(zip(found.layer.values.tolist(), found.depth.values.tolist(), strict=True))
     assert depths["input"] == 0 and depths["logits"] == 1
     assert depths["conv"] == depths["conv/relu"] == depths["conv/max_pool"] == pytest.approx(1 / 3)
@@ -67,15 +71,15 @@ def test_depth_is_the_share_of_weighted_layers_passed(network, images, key):
 
 
 def test_nothing_depends_on_how_much_is_computed_at_once(network, images, key, monkeypatch):
-    whole = sj.layer_dimensions(*network, images, key=key, ranges=(1,))
-    parts = sj.layer_dimensions(*network, images, key=key, ranges=(1,), memory=1)
+    measure = partial(sj.layer_dimensions, *network, key=key, layers=("conv", "hidden/relu", "logits"), ranges=(1,))
+    whole = measure(images)
+    parts = measure(images, memory=1)
     monkeypatch.setattr(measured_layers, "memory_to_use", lambda: 0)
-    one_by_one = sj.layer_dimensions(*network, images[:17], key=key, ranges=(1,), memory=1 << 30)
+    one_by_one = measure(images, memory=1 << 30)
     monkeypatch.undo()
-    together = sj.layer_dimensions(*network, images[:17], key=key, ranges=(1,))
-    for a, b in ((whole, parts), (one_by_one, together)):
-        np.testing.assert_allclose(a.dimension, b.dimension, rtol=1e-4)
-        assert a.layer.values.tolist() == b.layer.values.tolist()
+    for other in (parts, one_by_one):
+        np.testing.assert_allclose(other.dimension, whole.dimension, rtol=1e-4)
+        assert other.layer.values.tolist() == whole.layer.values.tolist()
 
 
 def test_layers_can_be_chosen_and_are_refused_by_name(network, images, key):
