@@ -42,7 +42,11 @@ def test_intrinsic_dimension_writes_what_it_prints_and_goes_on_from_it(tmp_path,
     assert (tmp_path / "table.txt").read_text() in printed
     for picture in ("profiles.png", "training.png"):
         assert (tmp_path / picture).stat().st_size > 10_000
-    module.of_network = module.during_training = None
+
+    def anew(*arguments):
+        raise AssertionError("what is finished must not be measured again")
+
+    module.of_network = module.during_training = anew
     again = module.main(options)
     np.testing.assert_array_equal(again.dimension, dataset.dimension)
 
