@@ -1,8 +1,5 @@
 """Batches of explanations: chunks, keys, devices, and what is refused."""
 
-import os
-import subprocess
-import sys
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
+from eight_devices import run_on_eight_devices
 
 from saliency_jax import batched, class_score, gradient, noise, smoothgrad
 
@@ -133,16 +131,7 @@ print("done")
 
 @pytest.mark.slow
 def test_maps_and_sweeps_do_not_depend_on_eight_devices_or_on_a_batch_that_they_do_not_divide():
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    run = subprocess.run(
-        [sys.executable, "-c", ON_EIGHT_DEVICES, str(Path(__file__).parent)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    assert run.stdout == "done\n"
+    run_on_eight_devices(ON_EIGHT_DEVICES, Path(__file__).parent)
 
 
 def with_nan(images):

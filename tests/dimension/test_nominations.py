@@ -1,14 +1,12 @@
 """Tiles, products that are spoilt, and devices: what nominates candidates changes no neighbour."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import dimension_by_hand as by_hand
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from eight_devices import run_on_eight_devices
 
 from saliency_jax.dimension import nearest_neighbours, neighbours, nominations
 
@@ -151,13 +149,4 @@ print("done")
 
 @pytest.mark.slow
 def test_eight_devices_give_the_same_neighbours():
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
-    run = subprocess.run(
-        [sys.executable, "-c", ON_EIGHT_DEVICES, str(Path(__file__).parent)],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]
-    assert run.stdout == "done\n"
+    run_on_eight_devices(ON_EIGHT_DEVICES, Path(__file__).parent)
