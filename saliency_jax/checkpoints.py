@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,23 @@ def steps(folder: Folder) -> tuple[int, ...]:
         return ()
     with _manager(folder) as manager:
         return tuple(sorted(manager.all_steps()))
+
+
+def checksum(tree: Params) -> str:
+    """CRC-32 of the shapes, dtypes and bytes of all leaves."""
+    value = 0
+    for leaf in map(np.asarray, jax.tree.leaves(tree)):
+        value = zlib.crc32(f"{leaf.dtype}{leaf.shape}".encode(), value)
+        value = zlib.crc32(leaf.tobytes(), value)
+    return f"{value:08x}"
+
+
+def check_origin(stored: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    """Raise ValueError, naming what differs, unless what a stored training is of agrees with what is asked for."""
+    for name, value in origin.items():
+        found = stored.get(name)
+        if found != value:
+            raise ValueError(f"folder holds a training of other {name}: {found!r} there, {value!r} asked for")
 
 
 def _manager(folder: Folder, *, create: bool = False, keep: int | None = None) -> ocp.CheckpointManager:

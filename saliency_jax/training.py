@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -288,19 +287,10 @@ def _origin(params: Params, images: Images, labels: Labels, key: PRNGKey, config
         **asdict(config),
         "decayed": list(config.decayed),
         "key": np.asarray(raw).tolist(),
-        "params": _checksum(params),
-        "images": _checksum(images),
-        "labels": _checksum(labels),
+        "params": checkpoints.checksum(params),
+        "images": checkpoints.checksum(images),
+        "labels": checkpoints.checksum(labels),
     }
-
-
-def _checksum(tree: Any) -> str:
-    """CRC-32 of the shapes, dtypes and bytes of all leaves."""
-    value = 0
-    for leaf in map(np.asarray, jax.tree.leaves(tree)):
-        value = zlib.crc32(f"{leaf.dtype}{leaf.shape}".encode(), value)
-        value = zlib.crc32(leaf.tobytes(), value)
-    return f"{value:08x}"
 
 
 def _resumed(
@@ -308,9 +298,6 @@ def _resumed(
 ) -> tuple[_State, list[float], list[float]]:
     """State, losses and accuracies of the newest checkpoint; ValueError where it is of another training."""
     metadata = checkpoints.read_metadata(folder)
-    for name, value in (origin or {}).items():
-        found = metadata["origin"].get(name)
-        if found != value:
-            raise ValueError(f"folder holds a training of other {name}: {found!r} there, {value!r} asked for")
+    checkpoints.check_origin(metadata["origin"], origin or {})
     state = checkpoints.restore(folder, like._asdict())
     return _State(**state), metadata["loss"], metadata["accuracy"]

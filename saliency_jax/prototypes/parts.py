@@ -1,0 +1,155 @@
+"""Do prototypes mean parts of objects? Consistency over images and stability under noise."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from saliency_jax.prototypes.batches import in_batches
+from saliency_jax.prototypes.distances import similarity
+from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
+from saliency_jax.prototypes.upsampling import upsampled
+from saliency_jax.tracing import compiled
+from saliency_jax.typing import Images, Params, PRNGKey
+
+
+class Parts(NamedTuple):
+    """Where the parts of the objects are: a point for each part of each image."""
+
+    rows: Float[np.ndarray, "n part"]
+    """In pixels from the top."""
+    columns: Float[np.ndarray, "n part"]
+    visible: Bool[np.ndarray, "n part"]
+    """Whether the part can be seen; the point of one that cannot says nothing."""
+
+
+Hits = Bool[np.ndarray, "n prototype part"]
+"""Whether a visible part lies in the region that a prototype is compared with."""
+
+
+class Score(NamedTuple):
+    """A score of the prototypes, in [0, 1]: its mean over those that it could be measured for."""
+
+    value: float
+    prototypes: Float[np.ndarray, " prototype"]
+    """Of each; NaN where its class has no image."""
+
+
+def part_hits(
+    model: ProtoPNet, variables: Params, images: Images, parts: Parts, *, half_size: int = 36, batch_size: int = 16
+) -> Hits:
+    """Which parts lie in the square around the place where an image resembles each prototype most.
+
+    The place is the largest value of the similarity map, enlarged to the image; the square reaches `half_size` pixels
+    from it, to the image's borders at most.
+
+    Args:
+        model: the network.
+        variables: its variables.
+        images: `[n, height, width, channel]`.
+        parts: where their parts are.
+        half_size: half the side of the square, in pixels: 36 for images of 224.
+        batch_size: images at a time.
+
+    Raises:
+        ValueError: half_size is under 1, or parts are not of these images.
+
+    Source: Huang et al. (2023), section 3.2: 72 x 72 pixels.
+    """
+    if half_size < 1:
+        raise ValueError(f"half_size must be at least 1 pixel, got {half_size}")
+    if len(parts.visible) != len(images):
+        raise ValueError(f"parts must be of the {len(images)} images, got {len(parts.visible)}")
+    [batches] = in_batches((images,), batch_size)
+    places = np.asarray(_peaks(model, variables, batches)).reshape(-1, len(prototype_classes(model)), 2)[: len(images)]
+    # The square holds its top and left edge and both others, as the authors' program counts.
+    near = [
+        np.abs(points[:, None] - places[:, :, axis, None]) <= half_size
+        for axis, points in enumerate((parts.rows, parts.columns))
+    ]
+    return near[0] & near[1] & parts.visible[:, None]
+
+
+def _largest_place(maps: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    flat = jnp.argmax(upsampled(maps, shape).reshape(-1))
+    return jnp.stack([flat // shape[1], flat % shape[1]])
+
+
+def _peaks_of(model: ProtoPNet, variables: Params, batches: jax.Array) -> Int[jax.Array, "batch image prototype 2"]:
+    def peaks(images: jax.Array) -> jax.Array:
+        distances = model.apply(variables, images, method="compare").distance_maps
+        maps = similarity(distances, model.similarity, model.distance).transpose(0, 3, 1, 2)
+        flat = maps.reshape(-1, *maps.shape[2:])
+        found = jax.lax.map(lambda one: _largest_place(one, images.shape[1:3]), flat, batch_size=64)
+        return found.reshape(*maps.shape[:2], 2)
+
+    return jax.lax.map(peaks, batches)
+
+
+_peaks = compiled(_peaks_of, static_argnames="model")
+
+
+def consistency(
+    model: ProtoPNet,
+    hits: Hits,
+    visible: Bool[np.ndarray, "n part"],
+    labels: Shaped[np.ndarray, " n"],
+    *,
+    threshold: float = 0.8,
+) -> Score:
+    """The share of prototypes that lie on the same part in at least `threshold` of the images of their class.
+
+    Args:
+        model: the network.
+        hits: what `part_hits` gave.
+        visible: whether each part can be seen.
+        labels: the classes of the images.
+        threshold: in (0, 1].
+
+    Source: Huang et al. (2023), equations 4 to 6.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be in (0, 1], got {threshold}")
+    scores = np.full(hits.shape[1], np.nan)
+    for j, c in enumerate(prototype_classes(model)):
+        own = np.asarray(labels) == c
+        if own.any():
+            shares = hits[own, j].sum(axis=0) / np.maximum(visible[own].sum(axis=0), 1)
+            scores[j] = float(shares.max() >= threshold)
+    return Score(float(np.nanmean(scores)), scores)
+
+
+def stability(model: ProtoPNet, hits: Hits, perturbed: Hits, labels: Shaped[np.ndarray, " n"]) -> Score:
+    """The share of images of their class in which prototypes lie on the same parts after the image was perturbed.
+
+    Args:
+        model: the network.
+        hits: what `part_hits` gave for the images.
+        perturbed: and for the same images with noise, as of `with_noise`.
+        labels: the classes of the images.
+
+    Source: Huang et al. (2023), equation 7.
+    """
+    if hits.shape != perturbed.shape:
+        raise ValueError(f"perturbed must have the shape of hits {hits.shape}, got {perturbed.shape}")
+    same = (hits == perturbed).all(axis=2)
+    scores = np.full(hits.shape[1], np.nan)
+    for j, c in enumerate(prototype_classes(model)):
+        own = np.asarray(labels) == c
+        if own.any():
+            scores[j] = same[own, j].mean()
+    return Score(float(np.nanmean(scores)), scores)
+
+
+def with_noise(images: Images, key: PRNGKey, *, deviation: float = 0.2, limit: float = 0.25) -> jax.Array:
+    """Images with normal noise, cut off at `limit`: small enough not to be noticed in images of unit deviation.
+
+    Source: Huang et al. (2023), section 3.3; the limit from the authors' program.
+    """
+    images = jnp.asarray(images)
+    noise = deviation * jax.random.normal(key, images.shape, images.dtype)
+    return images + jnp.clip(noise, -limit, limit)
