@@ -45,6 +45,19 @@ from saliency_jax.explainers import (
     vargrad,
 )
 
+# The input that a unit answers to most
+from saliency_jax.maximization import Maximum, maximize_activation
+
+# How good a map is as an explanation
+from saliency_jax.robustness import (
+    average_sensitivity,
+    continuity,
+    infidelity,
+    lipschitz_estimate,
+    max_sensitivity,
+    selectivity,
+)
+
 # Sanity checks
 from saliency_jax.sanity import PROTOCOLS, cascade, data_randomization, parameter_randomization, randomize, verdicts
 
@@ -65,10 +78,12 @@ __all__ = [
     "Conservation",
     "Dimension",
     "Layer",
+    "Maximum",
     "Site",
     "Tap",
     "__version__",
     "activations",
+    "average_sensitivity",
     "batched",
     "block_outputs",
     "blocks",
@@ -79,6 +94,7 @@ __all__ = [
     "composites",
     "conservation",
     "constant",
+    "continuity",
     "cosine",
     "data_randomization",
     "deconvnet",
@@ -91,12 +107,16 @@ __all__ = [
     "guided_backprop",
     "guided_grad_cam",
     "hog_correlation",
+    "infidelity",
     "integrated_gradients",
     "layer_dimensions",
     "layer_dimensions_along",
     "layers",
     "levina_bickel",
+    "lipschitz_estimate",
     "lrp",
+    "max_sensitivity",
+    "maximize_activation",
     "nearest_neighbours",
     "noise",
     "override",
@@ -106,6 +126,7 @@ __all__ = [
     "randomize",
     "relus",
     "rules",
+    "selectivity",
     "sensitivity",
     "simple_taylor",
     "smoothgrad",
