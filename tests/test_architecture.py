@@ -27,18 +27,18 @@ MAY_IMPORT = {
     "scores": FOUNDATIONS | {"tracing"},
     "explainers": FOUNDATIONS | {"tracing"},
     "sanity": TESTING,
-    "robustness": TESTING,
-    "maximization": FOUNDATIONS | {"tracing", "scores"},
-    "prototypes": FOUNDATIONS | {"tracing"},
+    "robustness": TESTING | {"sanity"},
+    "maximization": FOUNDATIONS | {"tracing"},
+    "prototypes": FOUNDATIONS | {"tracing", "scores", "checkpoints", "training"},
     "models": FOUNDATIONS | {"tracing", "data"},
     "data": {"typing"},
     "presets": set(),
     "checkpoints": {"typing"},
     "training": FOUNDATIONS | {"tracing", "checkpoints", "presets"},
-    # They read datasets, and know what a test calls what it has written there.
-    "plotting": {"sanity"},
+    # They read datasets, know what a test calls what it has written there, and enlarge maps as their boxes were found.
+    "plotting": {"sanity", "prototypes"},
     "report": {"sanity", "plotting"},
-    "__init__": TESTING | {"sanity", "dimension"},
+    "__init__": TESTING | {"sanity", "dimension", "maximization", "robustness"},
 }
 """Subject -> the other subjects that it may import; its own files may import one another."""
 

@@ -5,6 +5,8 @@ from saliency_jax.plotting.curves import similarity_curves
 from saliency_jax.plotting.dimension import dimension_profiles
 from saliency_jax.plotting.evidence import evidence_table
 from saliency_jax.plotting.maps import map_grid, show_map
+from saliency_jax.plotting.prototype_pictures import prototype_patches
+from saliency_jax.plotting.prototypes import points_table, prototype_gallery
 from saliency_jax.plotting.style import COLOURS, CONTROLS, MARKERS, TITLES, readable, save
 
 __all__ = [
@@ -15,6 +17,9 @@ __all__ = [
     "dimension_profiles",
     "evidence_table",
     "map_grid",
+    "points_table",
+    "prototype_gallery",
+    "prototype_patches",
     "readable",
     "save",
     "show_map",
