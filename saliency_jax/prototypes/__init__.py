@@ -6,6 +6,7 @@ from saliency_jax.prototypes.backbone import Trunk, trunk_activation
 from saliency_jax.prototypes.duplicates import Duplicates, duplicates
 from saliency_jax.prototypes.ensemble import summed
 from saliency_jax.prototypes.fitting import Epoch, Fitted, fit
+from saliency_jax.prototypes.initialization import drawn_patches
 from saliency_jax.prototypes.maps import class_evidence, nearest_prototype
 from saliency_jax.prototypes.misalignment import Misalignment, misalignment
 from saliency_jax.prototypes.nearest import NearestImages, nearest_images
@@ -34,6 +35,7 @@ __all__ = [
     "Trunk",
     "class_evidence",
     "consistency",
+    "drawn_patches",
     "duplicates",
     "explain",
     "fit",

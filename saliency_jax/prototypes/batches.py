@@ -1,29 +1,27 @@
-"""Arrays cut into equal batches for a loop on the device."""
+"""Which images go together through a loop on the device."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import jax.numpy as jnp
-from jax import Array
+import numpy as np
+from jaxtyping import Int
 
 
-def in_batches(arrays: tuple[Any, ...], batch_size: int) -> tuple[Array, ...]:
-    """Arrays `[n, ...]` as `[batches, size, ...]`, as equal as can be; the last entry repeated fills the last one.
+def batch_places(count: int, batch_size: int) -> Int[np.ndarray, "batches size"]:
+    """The places 0 to count - 1 in batches as equal as can be; the last place repeated fills the last batch.
+
+    A loop takes its images by these: to cut the images themselves into batches would copy all of them.
 
     Args:
-        arrays: of one length, on the device or not.
+        count: how many images.
         batch_size: the most in a batch.
 
     Raises:
-        ValueError: batch_size is under 1, or the arrays are empty.
+        ValueError: batch_size is under 1, or there are no images.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    count = len(arrays[0])
     if count == 0:
         raise ValueError("images must hold at least one, got none")
     batches = -(-count // batch_size)
     size = -(-count // batches)
-    places = jnp.minimum(jnp.arange(batches * size), count - 1)
-    return tuple(jnp.asarray(array)[places].reshape(batches, size, *array.shape[1:]) for array in arrays)
+    return np.minimum(np.arange(batches * size), count - 1).reshape(batches, size)

@@ -52,7 +52,7 @@ def _optimizer(recipe: Recipe) -> optax.GradientTransformation:
     """Adam with a rate for each group; the decay is added to the gradient, as in the original, and not to the step."""
 
     def adam(rate: float, decay: float = 0.0) -> optax.GradientTransformation:
-        return optax.chain(optax.add_decayed_weights(decay), optax.adam(rate))
+        return optax.chain(_decayed(decay), optax.adam(rate))
 
     rates = {
         "backbone": adam(recipe.backbone_rate, recipe.weight_decay),
@@ -65,6 +65,19 @@ def _optimizer(recipe: Recipe) -> optax.GradientTransformation:
         return jax.tree_util.tree_map_with_path(lambda path, _: path[0].key, params)
 
     return optax.partition(rates, group_names)
+
+
+def _decayed(decay: float) -> optax.GradientTransformation:
+    """Adds decay times the parameter to the gradients, but to no leaf whose gradient is all 0.
+
+    A backbone may carry layers that the prototypes do not need, as a classifier's last ones: Adam would take a decay
+    of theirs, however small, for a direction and move them by its rate.
+    """
+
+    def add(gradients: Params, params: Params | None) -> Params:
+        return jax.tree.map(lambda g, p: g + jnp.where(jnp.any(g != 0), decay, 0.0) * p, gradients, params)
+
+    return optax.stateless(add)
 
 
 @partial(compiled, static_argnames=("model", "augment", "recipe", "kind"), donate_argnames="state")

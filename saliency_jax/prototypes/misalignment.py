@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float, Int
 
 from saliency_jax.checks import check_images, check_targets
-from saliency_jax.prototypes.batches import in_batches
+from saliency_jax.prototypes.batches import batch_places
 from saliency_jax.prototypes.distances import similarity
 from saliency_jax.prototypes.network import Comparison, ProtoPNet, own_class, prototype_classes
 from saliency_jax.prototypes.projection import Labels
@@ -84,8 +84,9 @@ def misalignment(
         raise ValueError(f"margin must not be negative, got {margin}")
     if missing := sorted(set(np.unique(labels).tolist()) - set(prototype_classes(model))):
         raise ValueError(f"labels must be of classes that have prototypes, none has {missing[:5]}")
-    batches = in_batches((images, labels), batch_size)
-    found = _attacked(model, variables, batches, radius, step, steps, margin, percentile)
+    places = jnp.asarray(batch_places(len(images), batch_size))
+    data = (jnp.asarray(images), jnp.asarray(labels))
+    found = _attacked(model, variables, data, places, radius, step, steps, margin, percentile)
     flat = {name: np.asarray(array).reshape(-1)[: len(images)] for name, array in found.items()}
     return Misalignment(
         flat["location"],
@@ -101,7 +102,8 @@ def misalignment(
 def _attacked(
     model: ProtoPNet,
     variables: Params,
-    batches: tuple[Array, ...],
+    data: tuple[Array, Array],
+    batches: Array,
     radius: Array | float,
     step: Array | float,
     steps: int,
@@ -113,8 +115,8 @@ def _attacked(
     def compare(images: Array) -> Comparison:
         return model.apply(variables, images, method="compare")
 
-    def attack(batch: tuple[Array, ...]) -> dict[str, Array]:
-        images, labels = batch
+    def attack(places: Array) -> dict[str, Array]:
+        images, labels = data[0][places], data[1][places]
         before = compare(images)
         own = own_classes[labels] > 0
         chosen = jnp.argmax(jnp.where(own, before.similarities, -jnp.inf), axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from saliency_jax.prototypes.batches import in_batches
+from saliency_jax.prototypes.batches import batch_places
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
 from saliency_jax.tracing import compiled
 from saliency_jax.typing import Images, Params
@@ -49,7 +49,8 @@ def nearest_images(
     """
     if not 1 <= count <= len(images):
         raise ValueError(f"count must be between 1 and the {len(images)} images, got {count}")
-    found, width = _search(model, variables, in_batches((images,), batch_size), count=count, total=len(images))
+    places = batch_places(len(images), batch_size)
+    found, width = _search(model, variables, jnp.asarray(images), jnp.asarray(places), count=count)
     distance, image, place = (np.asarray(array) for array in found)
     if not np.isfinite(distance).all():
         raise FloatingPointError(
@@ -65,27 +66,26 @@ def of_own_class(
     return (np.asarray(labels)[found.image] == np.asarray(prototype_classes(model))[:, None]).sum(axis=1)
 
 
-@partial(compiled, static_argnames=("model", "count", "total"))
-def _search(model: ProtoPNet, variables: Params, batches: tuple[Array], *, count: int, total: int) -> tuple:
+@partial(compiled, static_argnames=("model", "count"))
+def _search(model: ProtoPNet, variables: Params, images: Array, batches: Array, *, count: int) -> tuple:
     """Distances, images and places of the nearest so far, over one batch after another; and the grid's width."""
-    [images] = batches
     prototypes = len(prototype_classes(model))
 
     def merge(best: tuple, batch: tuple) -> tuple:
-        start, images = batch
-        compared = model.apply(variables, images, method="compare")
-        numbers = start + jnp.arange(len(images))
-        # What only fills the last batch is no image.
-        distances = jnp.where(numbers[:, None] < total, compared.distances, jnp.inf)
+        start, numbers = batch
+        compared = model.apply(variables, images[numbers], method="compare")
+        # What only fills the last batch has been there before.
+        fills = start + jnp.arange(len(numbers)) > numbers
+        distances = jnp.where(fills[:, None], jnp.inf, compared.distances)
         # top_k may pass over a NaN; so it is seen in the end.
         distances = jnp.where(jnp.isnan(distances), -jnp.inf, distances)
-        there = [jnp.broadcast_to(numbers[None], (prototypes, len(images))), compared.places.T]
+        there = [jnp.broadcast_to(numbers[None], (prototypes, len(numbers))), compared.places.T]
         joined = [jnp.concatenate([old, new], axis=1) for old, new in zip(best, [distances.T, *there], strict=True)]
         _, chosen = jax.lax.top_k(-joined[0], count)
         return tuple(jnp.take_along_axis(array, chosen, axis=1) for array in joined), None
 
     nobody = (jnp.full((prototypes, count), jnp.inf), *(jnp.zeros((prototypes, count), int) for _ in range(2)))
-    width = jax.eval_shape(lambda x: model.apply(variables, x, method="patches"), images[0]).shape[2]
-    starts = jnp.arange(len(images)) * images.shape[1]
-    best, _ = jax.lax.scan(merge, nobody, (starts, images))
+    width = jax.eval_shape(lambda x: model.apply(variables, x, method="patches"), images[:1]).shape[2]
+    starts = jnp.arange(len(batches)) * batches.shape[1]
+    best, _ = jax.lax.scan(merge, nobody, (starts, batches))
     return best, width

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from saliency_jax.prototypes.batches import in_batches
+from saliency_jax.prototypes.batches import batch_places
 from saliency_jax.prototypes.distances import similarity
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
 from saliency_jax.prototypes.upsampling import upsampled
@@ -64,8 +64,9 @@ def part_hits(
         raise ValueError(f"half_size must be at least 1 pixel, got {half_size}")
     if len(parts.visible) != len(images):
         raise ValueError(f"parts must be of the {len(images)} images, got {len(parts.visible)}")
-    [batches] = in_batches((images,), batch_size)
-    places = np.asarray(_peaks(model, variables, batches)).reshape(-1, len(prototype_classes(model)), 2)[: len(images)]
+    batches = jnp.asarray(batch_places(len(images), batch_size))
+    found = np.asarray(_peaks(model, variables, jnp.asarray(images), batches))
+    places = found.reshape(-1, len(prototype_classes(model)), 2)[: len(images)]
     # The square holds its top and left edge and both others, as the authors' program counts.
     near = [
         np.abs(points[:, None] - places[:, :, axis, None]) <= half_size
@@ -79,9 +80,11 @@ def _largest_place(maps: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     return jnp.stack([flat // shape[1], flat % shape[1]])
 
 
-def _peaks_of(model: ProtoPNet, variables: Params, batches: jax.Array) -> Int[jax.Array, "batch image prototype 2"]:
-    def peaks(images: jax.Array) -> jax.Array:
-        distances = model.apply(variables, images, method="compare").distance_maps
+def _peaks_of(
+    model: ProtoPNet, variables: Params, images: jax.Array, batches: jax.Array
+) -> Int[jax.Array, "batch image prototype 2"]:
+    def peaks(places: jax.Array) -> jax.Array:
+        distances = model.apply(variables, images[places], method="compare").distance_maps
         maps = similarity(distances, model.similarity, model.distance).transpose(0, 3, 1, 2)
         flat = maps.reshape(-1, *maps.shape[2:])
         found = jax.lax.map(lambda one: _largest_place(one, images.shape[1:3]), flat, batch_size=64)

@@ -12,7 +12,7 @@ from jax import Array
 from jaxtyping import Float, Int, Shaped
 
 from saliency_jax.checks import check_targets
-from saliency_jax.prototypes.batches import in_batches
+from saliency_jax.prototypes.batches import batch_places
 from saliency_jax.prototypes.distances import distances_between
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
 from saliency_jax.tracing import compiled
@@ -72,8 +72,9 @@ def project(model: ProtoPNet, variables: Params, images: Images, labels: Labels,
     classes = np.asarray(prototype_classes(model))
     if missing := sorted(set(classes.tolist()) - set(labels.tolist())):
         raise ValueError(f"labels must name an image of every class that has prototypes, none is of {missing[:5]}")
-    batches = in_batches((images, jnp.arange(len(labels)), labels), batch_size)
-    best, width = _search(model, variables, batches, _slots(classes, model.classes))
+    places = jnp.asarray(batch_places(len(labels), batch_size))
+    slots = jnp.asarray(_slots(classes, model.classes))
+    best, width = _search(model, variables, jnp.asarray(images), jnp.asarray(labels), places, slots)
     distance, image, place, vectors = (np.asarray(array) for array in best)
     if not np.isfinite(distance).all():
         worst = int(np.argmin(np.isfinite(distance)))
@@ -94,7 +95,7 @@ def _slots(classes: Int[np.ndarray, " prototype"], count: int) -> Int[np.ndarray
 
 @partial(compiled, static_argnames="model")
 def _search(
-    model: ProtoPNet, variables: Params, batches: tuple[Array, ...], slots: Array
+    model: ProtoPNet, variables: Params, images: Array, labels: Array, batches: Array, slots: Array
 ) -> tuple[tuple[Array, ...], int]:
     """Smallest distance, image, place and vector of each prototype, over one batch after another; the grid's width."""
     prototypes = variables["params"]["prototype_vectors"]
@@ -102,16 +103,15 @@ def _search(
     # One more, at infinity, for the slots of classes that have fewer prototypes than others.
     padded = jnp.concatenate([prototypes, jnp.full_like(prototypes[:1], jnp.inf)])
 
-    def merge(best: tuple[Array, ...], batch: tuple[Array, ...]) -> tuple[tuple[Array, ...], None]:
-        images, numbers, labels = batch
-        features = model.apply(variables, images, method="patches")
-        patches = features.reshape(len(images), -1, features.shape[-1])
-        asked = slots[labels]
+    def merge(best: tuple[Array, ...], numbers: Array) -> tuple[tuple[Array, ...], None]:
+        features = model.apply(variables, images[numbers], method="patches")
+        patches = features.reshape(len(numbers), -1, features.shape[-1])
+        asked = slots[labels[numbers]]
         compared = distances_between(patches[:, None], padded[asked][:, :, None], model.distance)
         nearest, places = compared.min(axis=2), compared.argmin(axis=2)
         found = jax.ops.segment_min(nearest.ravel(), asked.ravel(), count + 1)
         # Of the patches that are as near as the nearest, the first.
-        flat = jnp.arange(len(images))[:, None] * patches.shape[1] + places
+        flat = jnp.arange(len(numbers))[:, None] * patches.shape[1] + places
         flat = jnp.where(nearest == found[asked], flat, patches.shape[0] * patches.shape[1])
         first = jnp.minimum(
             jax.ops.segment_min(flat.ravel(), asked.ravel(), count + 1)[:count], patches.shape[0] * patches.shape[1] - 1
@@ -126,6 +126,6 @@ def _search(
         ), None
 
     nobody: tuple[Array, ...] = (jnp.full(count, jnp.inf), *(jnp.zeros(count, int) for _ in range(2)), prototypes)
-    width = jax.eval_shape(lambda x: model.apply(variables, x, method="patches"), batches[0][0]).shape[2]
+    width = jax.eval_shape(lambda x: model.apply(variables, x, method="patches"), images[:1]).shape[2]
     best, _ = jax.lax.scan(merge, nobody, batches)
     return best, width
