@@ -98,17 +98,20 @@ def recipe() -> Recipe:
     return Recipe(batch_size=20, backbone_rate=1e-3, last_layer_rate=1e-3, decay_every=7)
 
 
-def digits(options: Options, key: jax.Array, *, labels: np.ndarray | None = None) -> Task:
+def digits(options: Options, key: jax.Array, *, labels: np.ndarray | None = None, images: int | None = None) -> Task:
     """The digits, a classifier trained on them, and a ProtoPNet on its trunk, not trained yet.
 
     Args:
         options: which data.
         key: draws first weights and the order of the images.
         labels: other labels of the training images than the true ones.
+        images: how many of the training images, evenly spread; all where None.
     """
     split = data.load(options.dataset, "train", source=options.source, data_dir=options.data_dir)
     known = np.asarray(split.labels) if labels is None else labels
     kept, held = share(np.asarray(split.labels), options.held_out, options.seed)
+    if images is not None:
+        kept = kept[np.linspace(0, len(kept) - 1, images).astype(int)]
     training = Examples(split.images[kept], known[kept], split.images[kept])
     if options.held_out:
         measured = {"held out": Examples(split.images[held], known[held], split.images[held])}

@@ -2,19 +2,20 @@
 
     python experiments/protopnet_checks.py
 
-trains the ProtoPNet of protopnet.py (or takes it from --out, where it is trained) and a second one on permuted labels,
-and asks four questions. Do its maps depend on its parameters (the cascade, beside the gradient and an edge detector)?
-On what it learned (permuted labels)? Does a prototype's similarity come from where its map says (pixels outside of its
-box are changed to lower it)? Do prototypes keep to parts (consistency), also under noise (stability)? Digits have no
-annotated parts: the outermost pixels of the ink on four sides and its centre stand in for them.
+trains the ProtoPNet of protopnet.py (or takes it from --out, where it is trained) and two on 500 digits that they learn
+by heart, one of them with permuted labels, and asks four questions. Do its maps depend on its parameters (the cascade,
+beside the gradient and an edge detector)? On what it learned (permuted labels)? Does a prototype's similarity come from
+where its map says (pixels outside of its box are changed to lower it)? Do prototypes keep to parts (consistency), also
+under noise (stability)? Digits have no annotated parts: the outermost pixels of the ink on four sides and its centre
+stand in for them.
 
-About five minutes on two cores. In the folder --out: parameters.nc and labels.nc (xarray Datasets), curves.png,
-bars.png, maps.png, table.txt; finished parts are kept, so that a run that was broken off goes on.
+About five minutes on two cores. In the folder checks below --out: parameters.nc and labels.nc (xarray Datasets),
+curves.png, bars.png, maps.png, table.txt; finished parts are kept, so that a run that was broken off goes on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,10 @@ from tables import table
 from tqdm import tqdm
 
 import saliency_jax as sj
-from saliency_jax import plotting, prototypes, results
+from saliency_jax import data, plotting, prototypes, results
 from saliency_jax.keys import named
-from saliency_jax.prototypes import Fitted, Parts
+from saliency_jax.prototypes import Fitted, Parts, Stage
+from saliency_jax.prototypes.losses import Weights
 from saliency_jax.sanity.label_test import Fit, permuted_labels
 
 CRITICS_HALF_SIZE = 4
@@ -49,23 +51,29 @@ class Options(protopnet.Options):
     """How many test images are attacked, and looked at for parts."""
     seeds: int = 2
     """How many random models for each stage of the cascade."""
-    permuted_joint: int = 20
-    """Epochs in which all but the last layer is trained on permuted labels."""
+    memorized: int = 500
+    """How many training images the networks of the label test learn by heart, one of them with permuted labels."""
+    memorized_joint: int = 40
+    """Epochs in which all but their last layer is trained."""
+    least_fitted: float = 0.95
+    """The training accuracy on permuted labels under which the label test is refused."""
 
 
 def main(options: Options) -> tuple[xr.Dataset, xr.Dataset]:
     """Train both networks, ask the four questions, and write the answers."""
     set_up((), (), options.out, options.compilation_cache)
     key = jax.random.key(options.seed)
-    task, fitted = trained(options, key, options.out)
+    task, fitted = trained(options, key)
+    folder = options.out / "checks"
+    folder.mkdir(exist_ok=True)
     by_parameters = parameter_test(options, task, fitted, named(key, "parameters"))
-    by_labels = label_test(options, task, fitted, key)
+    by_labels = label_test(options, key)
     for name, dataset in {"parameters": by_parameters, "labels": by_labels}.items():
-        results.write_dataset(dataset, options.out / f"{name}.nc")
-        results.write_csv(dataset, options.out / f"{name}.csv")
-    plotting.save(plotting.similarity_curves(by_parameters), options.out / "curves.png")
-    plotting.save(plotting.map_grid(by_parameters), options.out / "maps.png")
-    plotting.save(plotting.similarity_bars(by_labels), options.out / "bars.png")
+        results.write_dataset(dataset, folder / f"{name}.nc")
+        results.write_csv(dataset, folder / f"{name}.csv")
+    plotting.save(plotting.similarity_curves(by_parameters), folder / "curves.png")
+    plotting.save(plotting.map_grid(by_parameters), folder / "maps.png")
+    plotting.save(plotting.similarity_bars(by_labels), folder / "bars.png")
     lines = [
         "PARAMETERS",
         table(by_parameters),
@@ -79,25 +87,37 @@ def main(options: Options) -> tuple[xr.Dataset, xr.Dataset]:
         *critics_lines(options, task, fitted, named(key, "noise")),
         "",
     ]
-    results.write_bytes(options.out / "table.txt", "\n".join(lines).encode())
+    results.write_bytes(folder / "table.txt", "\n".join(lines).encode())
     print("\n".join(lines))
-    print(f"written: {options.out}/parameters.nc, labels.nc, curves.png, maps.png, bars.png, table.txt")
+    print(f"written: {folder}/parameters.nc, labels.nc, curves.png, maps.png, bars.png, table.txt")
     return by_parameters, by_labels
 
 
-def trained(
-    options: Options, key: jax.Array, folder: Path, *, labels: np.ndarray | None = None, joint: int | None = None
-) -> tuple[Task, Fitted]:
+def trained(options: Options, key: jax.Array) -> tuple[Task, Fitted]:
     """The ProtoPNet of protopnet.py, trained or read."""
-    given = protopnet.Options(
-        **{name: getattr(options, name) for name in protopnet.Options.__dataclass_fields__ if name != "out"},
-        out=folder,
+    given = as_trained(options, options.out)
+    task = protopnet.digits(given, key)
+    return task, fit(task, {}, key=key, stages=protopnet.stages(given), recipe=protopnet.recipe(), folder=options.out)
+
+
+def memorized(options: Options, key: jax.Array, folder: Path, labels: np.ndarray | None) -> tuple[Task, Fitted]:
+    """A ProtoPNet of some of the digits that knows their labels by heart, the true ones or others."""
+    task = protopnet.digits(as_trained(options, folder), key, labels=labels, images=options.memorized)
+    # Clusters and decayed weights stand against learning by heart.
+    recipe = replace(
+        protopnet.recipe(),
+        weight_decay=0.0,
+        decay_every=max(1, 4 * options.memorized_joint // 5),
+        weights=Weights(cluster=0.08, separation=-0.008),
     )
-    task = protopnet.digits(given, key, labels=labels)
-    stages = protopnet.stages(given)
-    if joint is not None:
-        stages = tuple(stage._replace(epochs=joint) if stage.kind == "joint" else stage for stage in stages)
-    return task, fit(task, {}, key=key, stages=stages, recipe=protopnet.recipe(), folder=folder)
+    stages = (Stage("warm", 5), Stage("joint", options.memorized_joint))
+    return task, fit(task, {}, key=key, stages=stages, recipe=recipe, folder=folder)
+
+
+def as_trained(options: Options, folder: Path) -> protopnet.Options:
+    """The options of protopnet.py, with another folder."""
+    given = {name: getattr(options, name) for name in protopnet.Options.__dataclass_fields__}
+    return protopnet.Options(**{**given, "out": folder})
 
 
 def explainers(task: Task) -> dict[str, Any]:
@@ -124,31 +144,30 @@ def parameter_test(options: Options, task: Task, fitted: Fitted, key: jax.Array)
             protocol="released_code",
             seeds=options.seeds,
             evaluation=(test.inputs, test.labels),
-            folder=options.out / "parameters",
+            folder=options.out / "checks" / "parameters",
             progress=part_bar(bar),
         )
 
 
-def label_test(options: Options, task: Task, fitted: Fitted, key: jax.Array) -> xr.Dataset:
-    """The maps of the network of true labels against those of one of permuted labels."""
+def label_test(options: Options, key: jax.Array) -> xr.Dataset:
+    """The maps of a network of true labels against those of one of permuted labels, both of the same few digits."""
+    split = data.load(options.dataset, "train", source=options.source, data_dir=options.data_dir)
+    permuted = np.asarray(permuted_labels(split.labels, named(key, "permuted labels")))
+    task, true = memorized(options, named(key, "true"), options.out / "checks" / "true", None)
+    other_task, other = memorized(options, named(key, "permuted"), options.out / "checks" / "permuted", permuted)
     [test] = task.measured.values()
-    permuted = np.asarray(permuted_labels(task.train.labels, named(key, "permuted labels")))
-    _, other = trained(
-        options, named(key, "permuted"), options.out / "permuted", labels=permuted, joint=options.permuted_joint
-    )
     with tqdm(desc="labels", unit="part", leave=False) as bar:
         return sj.data_randomization(
             task.model.apply,
-            fitted.variables,
+            true.variables,
             other.variables,
             test.inputs[: options.images],
             test.labels[: options.images],
             explainers(task),
             key=named(key, "labels"),
-            fit=Fit(task.train.inputs, task.train.labels, permuted, test.inputs, test.labels),
-            # Prototypes cannot learn labels by heart as a dense layer can: how far they came is said in the table.
-            least_fitted=0.0,
-            folder=options.out / "labels",
+            fit=Fit(task.train.inputs, task.train.labels, other_task.train.labels, test.inputs, test.labels),
+            least_fitted=options.least_fitted,
+            folder=options.out / "checks" / "labels",
             progress=part_bar(bar),
         )
 

@@ -131,7 +131,7 @@ def fit(
 
 def turn(stages: Sequence[Stage], place: int) -> str:
     """What the end of a stage is called: by the last projection if it is next to that, else by its place."""
-    last = max(i for i, stage in enumerate(stages) if stage.kind == "project")
+    last = max((i for i, stage in enumerate(stages) if stage.kind == "project"), default=-2)
     names = {last - 1: BEFORE, last: AFTER, last + 1: LAST}
     return names.get(place, f"stage {place + 1}: {stages[place].kind}")
 

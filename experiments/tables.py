@@ -21,9 +21,9 @@ def state_lines(dataset: xr.Dataset) -> list[str]:
     """What the models say of the evaluation images, mean over seeds."""
     lines = ["", "state of the models, mean over seeds:"]
     models = dataset[list(STATES)].mean("seed")
-    lines.append(f"{'':28s}" + "".join(f"{plotting.readable(str(name)):>20s}" for name in dataset.model.values))
+    lines.append(f"{'':28s}" + "".join(f"{plotting.readable(str(name)):>22s}" for name in dataset.model.values))
     for name in models.data_vars:
-        lines.append(f"{plotting.readable(str(name)):28s}" + "".join(f"{float(x):20.3f}" for x in models[name].values))
+        lines.append(f"{plotting.readable(str(name)):28s}" + "".join(f"{float(x):22.3f}" for x in models[name].values))
     return lines
 
 
@@ -35,11 +35,11 @@ def similarity_lines(dataset: xr.Dataset) -> list[str]:
         nulls = mean_interval(dataset["null"].sel(metric=metric, null_kind="other_image"), dims=("image",))
         lines += ["", f"{plotting.TITLES.get(str(metric), str(metric))}: mean [95% interval]"]
         columns = (*map(plotting.readable, map(str, dataset.stage.values)), "null: other image")
-        lines.append(f"{'':32s}" + "".join(f"{name:>20s}" for name in columns))
+        lines.append(f"{'':32s}" + "".join(f"{name:>22s}" for name in columns))
         for name in dataset.explainer.values:
             cells = [_cell(curves.sel(explainer=name, stage=stage)) for stage in dataset.stage.values]
             cells.append(_cell(nulls.sel(explainer=name)))
-            lines.append(f"{plotting.readable(str(name)):32s}" + "".join(f"{cell:>20s}" for cell in cells))
+            lines.append(f"{plotting.readable(str(name)):32s}" + "".join(f"{cell:>22s}" for cell in cells))
     for kind, meaning in (
         ("constant_maps", "constant maps, which have no correlation (NaN)"),
         ("nonfinite_maps", "maps with NaN or infinite values"),

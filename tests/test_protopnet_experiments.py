@@ -42,11 +42,20 @@ def test_digits_are_learned_by_prototypes_that_are_patches_and_the_run_goes_on_f
 def test_the_checks_measure_parameters_labels_and_what_the_critics_found(tmp_path, capsys):
     module = script("protopnet_checks.py")
     options = module.Options(
-        joint=1, last_layer=1, permuted_joint=1, images=6, attacked=12, seeds=1, out=tmp_path, compilation_cache=None
+        joint=1,
+        last_layer=1,
+        memorized=60,
+        memorized_joint=1,
+        least_fitted=0.0,
+        images=6,
+        attacked=12,
+        seeds=1,
+        out=tmp_path,
+        compilation_cache=None,
     )
     by_parameters, by_labels = module.main(options)
     printed = capsys.readouterr().out
-    assert read_dataset(tmp_path / "parameters.nc").similarity.equals(by_parameters.similarity)
+    assert read_dataset(tmp_path / "checks" / "parameters.nc").similarity.equals(by_parameters.similarity)
     assert by_parameters.explainer.values.tolist() == ["class_evidence", "nearest_prototype", "gradient", "edges"]
     # Edges do not look at the network; the similarity maps change with the backbone.
     last = by_parameters.similarity.isel(stage=-1).sel(metric="spearman_abs").mean(("seed", "image"))

@@ -15,7 +15,8 @@ from matplotlib.text import Text
 from saliency_jax.plotting.style import readable
 
 MANY_MODELS = 8
-"""With more columns than this, their titles are slanted."""
+LONG_TITLE = 17
+"""With more columns, or a title of more letters than this, titles are slanted."""
 SLANTED = 0.7
 """The height of a slanted title, in inches."""
 
@@ -53,7 +54,7 @@ def map_grid(dataset: xr.Dataset, *, image: int = 0) -> Figure:
     panels[0, 0].set_title("image", fontsize=9)
     for column, model in enumerate(models, start=1):
         panels[0, column].set_title(readable(model), fontsize=9)
-    if len(models) > MANY_MODELS:
+    if len(models) > MANY_MODELS or max(map(len, map(readable, models))) > LONG_TITLE:
         _turn_titles(figure, [axes.title for axes in panels[0, 1:]])
     return figure
 
