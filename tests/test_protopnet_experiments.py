@@ -44,7 +44,7 @@ def test_the_checks_measure_parameters_labels_and_what_the_critics_found(tmp_pat
     options = module.Options(
         joint=1,
         last_layer=1,
-        memorized=60,
+        memorized=100,
         memorized_joint=1,
         least_fitted=0.0,
         images=6,
