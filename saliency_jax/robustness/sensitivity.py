@@ -124,8 +124,9 @@ def average_sensitivity(
     SENS_AVG(x) = E_d |R(x + d) - R(x)|, d uniform in the ball
 
     Args:
-        apply, params, images, targets, explainers, key, radius, norm, map_norm, samples, image_range, scaling, kind,
-            batch_size: as in `max_sensitivity`; the points are the ones that it draws for the same key.
+        apply, params, images, targets, explainers, key, radius, norm, map_norm: as in `max_sensitivity`.
+        samples: points drawn for each image, the ones that `max_sensitivity` draws for the same key.
+        image_range, scaling, kind, batch_size: as in `max_sensitivity`.
 
     Returns:
         A Dataset with
