@@ -19,9 +19,8 @@ table.txt; parts/ holds a Dataset for each test, and lets a run that was broken 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,12 +30,14 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 import xarray as xr
+from devices import Devices, start
 from digits import Digits, load, prepare, trained_params
 from tqdm import tqdm
 
 import saliency_jax as sj
 from saliency_jax import plotting, results, sanity
 from saliency_jax.keys import named
+from saliency_jax.processes import by_writer, in_step, is_writer
 from saliency_jax.sanity.fingerprint import digest
 
 EXPLAINERS = (
@@ -59,7 +60,7 @@ SHIFT = 0.5
 
 
 @dataclass(frozen=True)
-class Options(Digits):
+class Options(Devices, Digits):
     """Which explainers pass which test? The paper's tests and those of the ten years after, on the same maps."""
 
     images: int = 24
@@ -85,15 +86,17 @@ def main(options: Options) -> xr.Dataset:
     test = prepare(options, options.explainers, options.images)
     model, params = trained_params(options)
     parts = options.out / "parts"
-    results.open_run(parts, configuration(options, params))
+    by_writer(partial(results.open_run, parts, configuration(options, params)))
     measured = {}
     for name, measure in tqdm(tests(options, model, params, test).items(), desc="tests", unit="test", leave=False):
-        measured[name] = results.part(parts, name, measure)
+        measured[name] = in_step(partial(results.part, parts, name), measure)
     for name, folder in {"other_task": options.tasks, "remove_and_retrain": options.roar}.items():
         if folder is not None:
             measured[name] = results.read_dataset(folder / "results.nc")
     completeness = measured.pop("completeness")
     found = sanity.evidence(by_metric(measured))
+    if not is_writer():
+        return found
     results.write_dataset(found, options.out / "evidence.nc")
     results.write_csv(found, options.out / "evidence.csv", variable="value")
     plotting.save(plotting.evidence_table(found), options.out / "evidence.png")
@@ -108,7 +111,8 @@ def main(options: Options) -> xr.Dataset:
 
 def configuration(options: Options, params: Any) -> dict[str, Any]:
     """What the parts of this run depend on."""
-    elsewhere = ("out", "checkpoints", "compilation_cache", "data_dir", "tasks", "roar")
+    elsewhere = {"out", "checkpoints", "compilation_cache", "data_dir", "tasks", "roar"}
+    elsewhere |= {field.name for field in fields(Devices)}
     chosen = {name: value for name, value in asdict(options).items() if name not in elsewhere}
     return {**chosen, "params": digest(params), "version": sj.__version__}
 
@@ -119,7 +123,7 @@ def tests(options: Options, model: Any, params: Any, test: Any) -> Mapping[str, 
     images, labels = jnp.asarray(test.images[: options.images]), jnp.asarray(test.labels[: options.images])
     explainers = {name: sj.EXPLAINERS[name] for name in options.explainers}
     metrics = {name: sj.METRICS[name] for name in METRICS}
-    mesh = jax.make_mesh((jax.device_count(),), ("images",))
+    mesh = options.mesh()
     evaluation = (test.images[:1000], test.labels[:1000])
 
     def init(key: Any) -> Any:
@@ -224,6 +228,4 @@ def completeness_lines(found: xr.Dataset) -> list[str]:
 
 
 if __name__ == "__main__":
-    # One device a core: XLA computes most convolutions of a small network on a single one.
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())
-    main(tyro.cli(Options, description=__doc__))
+    main(start(tyro.cli(Options, description=__doc__)))

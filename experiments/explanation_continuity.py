@@ -37,8 +37,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 import xarray as xr
+from explained_images import EXPLAINERS, Explained, Subject, label, subject
 from matplotlib.figure import Figure
-from selectivity import EXPLAINERS, Explained, Subject, label, subject
 from tqdm import tqdm
 
 from saliency_jax import plotting, results

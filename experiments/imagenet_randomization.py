@@ -14,7 +14,8 @@ photographs:
     python experiments/imagenet_randomization.py ... --explainers smoothgrad integrated_gradients --limit 1
 
 In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), curves.png, maps-N.png for the
-first photographs, table.txt; parts/ holds what is finished, so that a run that was broken off goes on where it was.
+first photographs, table.txt, report.html (all of it for a browser); parts/ holds what is finished, so that a run that
+was broken off goes on where it was.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ import jax
 import jax.numpy as jnp
 import tyro
 import xarray as xr
+from devices import Devices, start
 from digits import part_bar, set_up
+from pages import write_page
 from photographs import Photographs, prepare
 from tables import table
 from tqdm import tqdm
@@ -35,12 +38,13 @@ from tqdm import tqdm
 import saliency_jax as sj
 from saliency_jax import plotting, results
 from saliency_jax.keys import named
+from saliency_jax.processes import is_writer
 
 ONE_GRADIENT = ("gradient", "gradient_times_input", "guided_backprop", "grad_cam", "guided_grad_cam", "edges")
 
 
 @dataclass(frozen=True)
-class Options(Photographs):
+class Options(Devices, Photographs):
     """Do saliency maps of large networks depend on their weights? The parameter randomization test on photographs."""
 
     seeds: int = 1
@@ -53,6 +57,8 @@ class Options(Photographs):
     """Which explainers, by their names in saliency_jax.EXPLAINERS."""
     pictures: int = 3
     """For how many photographs, the first ones, the maps are drawn."""
+    devices: int | None = None
+    """How many devices share the photographs; all that there are if not given, a CPU being one."""
     batch: int | None = None
     """How many photographs are explained at once; as many as the free memory holds if not given."""
     out: Path = Path("runs/imagenet_randomization")
@@ -80,9 +86,12 @@ def main(options: Options) -> xr.Dataset:
             layers=blocks,
             kept_images=min(options.pictures, len(images)),
             batch_size=options.batch,
+            mesh=options.mesh(),
             folder=options.out / "parts",
             progress=part_bar(bar),
         )
+    if not is_writer():
+        return dataset
     dataset = dataset.assign(images=photographs.displayed(dataset.images)).assign_attrs(network=options.network)
     results.write_dataset(dataset, options.out / "results.nc")
     results.write_csv(dataset, options.out / "results.csv")
@@ -91,10 +100,12 @@ def main(options: Options) -> xr.Dataset:
         plotting.save(plotting.map_grid(dataset, image=place), options.out / f"maps-{place}.png")
     text = f"{photographs.described()}\n{table(dataset)}"
     results.write_bytes(options.out / "table.txt", text.encode())
+    write_page(dataset, options, "imagenet_randomization.py", class_names=network.class_names)
     print(text)
-    print(f"written: {options.out}/results.nc, results.csv, curves.png, maps-*.png, table.txt")
+    print(f"written: {options.out}/results.nc, results.csv, curves.png, maps-*.png, table.txt, report.html")
     return dataset
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    # Of a CPU one device: a large network's convolutions take all cores of it.
+    main(start(tyro.cli(Options, description=__doc__), of_cpu=1))

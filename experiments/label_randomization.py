@@ -12,13 +12,12 @@ absolute values of integrated gradients and gradient x input agree on digits wha
 with --dataset fashion_mnist and with --model mlp as well, is the paper's test, on all 60,000 images. Their permuted
 labels need an accelerator or hours; the training keeps checkpoints, and the same command goes on with it.
 
-In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), bars.png, maps.png, table.txt;
-parts/ holds what is finished.
+In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), bars.png, maps.png, table.txt,
+report.html (all of it for a browser); parts/ holds what is finished.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -27,13 +26,16 @@ import jax
 import numpy as np
 import tyro
 import xarray as xr
+from devices import Devices, start
 from digits import Digits, load, part_bar, prepare, trained_params
+from pages import write_page
 from tables import table
 from tqdm import tqdm
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
 from saliency_jax.keys import named
+from saliency_jax.processes import is_writer
 from saliency_jax.sanity import Fit, permuted_labels
 
 NEED_CONVOLUTIONS = ("grad_cam", "guided_grad_cam", "lrp")
@@ -57,7 +59,7 @@ EXPLAINERS = (
 
 
 @dataclass(frozen=True)
-class Options(Digits):
+class Options(Devices, Digits):
     """Do saliency maps depend on what a model has learned about the data? The data randomization test on digits."""
 
     images: int = 32
@@ -92,10 +94,12 @@ def main(options: Options) -> xr.Dataset:
             key=named(key, "label test"),
             fit=Fit(split.images, split.labels, permuted, test.images, test.labels),
             least_fitted=options.least_fitted,
-            mesh=jax.make_mesh((jax.device_count(),), ("images",)),
+            mesh=options.mesh(),
             folder=options.out / "parts",
             progress=part_bar(bar),
         )
+    if not is_writer():
+        return dataset
     dataset = dataset.assign_attrs(model=options.model, dataset=options.dataset, source=options.source)
     results.write_dataset(dataset, options.out / "results.nc")
     results.write_csv(dataset, options.out / "results.csv")
@@ -103,8 +107,9 @@ def main(options: Options) -> xr.Dataset:
     plotting.save(plotting.map_grid(dataset), options.out / "maps.png")
     text = f"{learned(dataset)}\n{table(dataset)}"
     results.write_bytes(options.out / "table.txt", text.encode())
+    write_page(dataset, options, "label_randomization.py")
     print(text)
-    print(f"written: {options.out}/results.nc, results.csv, bars.png, maps.png, table.txt")
+    print(f"written: {options.out}/results.nc, results.csv, bars.png, maps.png, table.txt, report.html")
     return dataset
 
 
@@ -118,6 +123,4 @@ def learned(dataset: xr.Dataset) -> str:
 
 
 if __name__ == "__main__":
-    # One device a core: XLA computes most convolutions of a small network on a single one.
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())
-    main(tyro.cli(Options, description=__doc__))
+    main(start(tyro.cli(Options, description=__doc__)))

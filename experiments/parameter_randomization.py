@@ -11,13 +11,13 @@ gradient x input hardly change at all on digits (the sparse image dominates the 
 
 trains on all of MNIST as in the paper (about half an hour on two cores) and gives the numbers of experiments/README.md.
 
-In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), curves.png, maps.png, table.txt;
-parts/ holds what is finished, so that a run that was broken off goes on where it was.
+In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), curves.png, maps.png, table.txt,
+report.html (all of it for a browser); parts/ holds what is finished, so that a run that was broken off goes on where
+it was.
 """
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,13 +26,16 @@ import jax
 import jax.numpy as jnp
 import tyro
 import xarray as xr
+from devices import Devices, start
 from digits import Digits, part_bar, prepare, trained_params
+from pages import write_page
 from tables import table
 from tqdm import tqdm
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
 from saliency_jax.keys import named
+from saliency_jax.processes import is_writer
 from saliency_jax.training import evaluate
 
 DEMO_EXPLAINERS = (
@@ -47,7 +50,7 @@ DEMO_EXPLAINERS = (
 
 
 @dataclass(frozen=True)
-class Options(Digits):
+class Options(Devices, Digits):
     """Do saliency maps depend on the weights of the model? The parameter randomization test on digits."""
 
     images: int = 32
@@ -85,10 +88,12 @@ def main(options: Options) -> xr.Dataset:
             protocol=options.protocol,
             seeds=options.seeds,
             evaluation=(test.images[:1000], test.labels[:1000]),
-            mesh=jax.make_mesh((jax.device_count(),), ("images",)),
+            mesh=options.mesh(),
             folder=options.out / "parts",
             progress=part_bar(bar),
         )
+    if not is_writer():
+        return dataset
     dataset = dataset.assign_attrs(
         model=options.model, dataset=options.dataset, source=options.source, test_accuracy=accuracy
     )
@@ -98,12 +103,11 @@ def main(options: Options) -> xr.Dataset:
     plotting.save(plotting.map_grid(dataset), options.out / "maps.png")
     text = table(dataset)
     results.write_bytes(options.out / "table.txt", text.encode())
+    write_page(dataset, options, "parameter_randomization.py")
     print(text)
-    print(f"written: {options.out}/results.nc, results.csv, curves.png, maps.png, table.txt")
+    print(f"written: {options.out}/results.nc, results.csv, curves.png, maps.png, table.txt, report.html")
     return dataset
 
 
 if __name__ == "__main__":
-    # One device a core: XLA computes most convolutions of a small network on a single one.
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())
-    main(tyro.cli(Options, description=__doc__))
+    main(start(tyro.cli(Options, description=__doc__)))

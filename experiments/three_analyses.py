@@ -33,8 +33,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 import xarray as xr
+from explained_images import Explained, Subject, subject
 from matplotlib.figure import Figure
-from selectivity import Explained, Subject, subject
 
 import saliency_jax as sj
 from saliency_jax import plotting, results

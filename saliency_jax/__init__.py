@@ -4,6 +4,9 @@ A model is a function `apply(params, images) -> logits`; a score is a function o
 `explain(score, image, key=None) -> map`; a measurement is an `xarray.Dataset`.
 """
 
+# What every explainer owes, as one call
+from saliency_jax.contract import check_explainer
+
 # The intrinsic dimension of data in a network's layers
 from saliency_jax.dimension import (
     Dimension,
@@ -42,6 +45,7 @@ from saliency_jax.explainers import (
     simple_taylor,
     smoothgrad,
     smoothgrad_squared,
+    together,
     vargrad,
 )
 
@@ -88,6 +92,7 @@ __all__ = [
     "block_outputs",
     "blocks",
     "cascade",
+    "check_explainer",
     "class_score",
     "completed",
     "completeness_gap",
@@ -134,6 +139,7 @@ __all__ = [
     "spearman",
     "ssim",
     "taps",
+    "together",
     "two_nn",
     "vargrad",
     "verdicts",

@@ -137,7 +137,9 @@ def _array(path: Any, leaf: Any) -> Any:
     """A leaf as the array that is stored for it."""
     if jax.dtypes.issubdtype(getattr(leaf, "dtype", None), jax.dtypes.prng_key):
         raise TypeError(f"leaf {_name(path)!r} is a typed PRNG key: store jax.random.key_data of it")
-    return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)
+    # Where several processes save together, Orbax refuses a JAX array that each of them holds whole.
+    whole = jax.process_count() > 1 and getattr(leaf, "is_fully_addressable", True)
+    return leaf if isinstance(leaf, jax.Array) and not whole else np.asarray(leaf)
 
 
 def _target(path: Any, leaf: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -16,9 +17,20 @@ def is_concrete(array: Any) -> bool:
     return not isinstance(array, jax.Array) or array.is_fully_addressable
 
 
+def dtype_of(array: Any, argument: str) -> Any:
+    """The dtype that JAX takes an array to have; TypeError where it is no array of numbers."""
+    try:
+        # None is a floating-point array to JAX, and a string the name of a dtype.
+        if array is None or isinstance(array, str):
+            raise TypeError
+        return jnp.result_type(array)
+    except TypeError:
+        raise TypeError(f"{argument} must be an array of numbers, got {_kind(array)}") from None
+
+
 def check_floating(array: Any, argument: str) -> None:
     """Raise TypeError unless the array is real floating point: an integer image has no gradient."""
-    dtype = jnp.result_type(array)
+    dtype = dtype_of(array, argument)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(
             f"{argument} must be floating point (an integer array has no gradient), got {dtype}: "
@@ -28,6 +40,7 @@ def check_floating(array: Any, argument: str) -> None:
 
 def check_finite(array: Any, argument: str) -> None:
     """Raise ValueError where a value that can be seen is NaN or infinite; under a trace nothing can be seen."""
+    dtype_of(array, argument)
     if is_concrete(array):
         # NumPy, since jnp would trace even a value that is known while it runs under somebody's jit.
         values = np.asarray(array)
@@ -65,7 +78,7 @@ def check_images(images: Any, argument: str = "images") -> None:
 
 def check_targets(targets: Any, *, batch: int, classes: int, argument: str = "targets") -> None:
     """Raise unless `targets` is one integer class in [0, classes) for each image."""
-    dtype, shape = jnp.result_type(targets), jnp.shape(targets)
+    dtype, shape = dtype_of(targets, argument), jnp.shape(targets)
     if not jnp.issubdtype(dtype, jnp.integer):
         raise TypeError(f"{argument} must be integer classes, got {dtype}")
     if shape != (batch,):
@@ -78,6 +91,82 @@ def check_targets(targets: Any, *, batch: int, classes: int, argument: str = "ta
 
 
 def check_key(key: Any, explainer: str) -> None:
-    """Raise ValueError where an explainer that draws random numbers was given no key."""
+    """Raise where an explainer that draws random numbers was given no key, or what is none."""
     if key is None:
         raise ValueError(f"{explainer} draws random numbers: pass key=jax.random.key(seed), got None")
+    check_one_key(key)
+
+
+def check_one_key(key: Any) -> None:
+    """Raise unless `key` is one JAX random key: TypeError where it is none, ValueError where it is several.
+
+    A raw key is an array of the implementation's words, two where JAX is not told otherwise.
+    """
+    dtype, shape = getattr(key, "dtype", None), jnp.shape(key) if hasattr(key, "dtype") else ()
+    typed = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key)
+    if not typed and (dtype != jnp.uint32 or not shape):
+        raise TypeError(f"key must be a JAX random key, jax.random.key(seed), got {_kind(key)}")
+    words = () if typed else jax.eval_shape(lambda: jax.random.PRNGKey(0)).shape
+    if shape != words:
+        raise ValueError(f"key must be one random key, got shape {shape}: take one of them, as jax.random.split gives")
+
+
+def check_integer(value: Any, argument: str) -> None:
+    """Raise TypeError unless a value is an integer, ValueError where an index of 32 bits cannot hold it."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{argument} must be an integer, got {_kind(value)}")
+    if not -(2**31) <= int(value) < 2**31:
+        raise ValueError(f"{argument} must fit into 32 bits, got {value}")
+
+
+def check_number(value: Any, argument: str) -> None:
+    """Raise TypeError unless a value is one real number, ValueError where it is too large for float32.
+
+    NaN and infinity are left to the range that a caller asks for; `check_finite_number` refuses them.
+    """
+    if isinstance(value, (bool, str, list, tuple)) or np.ndim(value) or not _is_real(value):
+        raise TypeError(f"{argument} must be one real number, got {_kind(value)}")
+    if is_concrete(value) and float(np.finfo(np.float32).max) < abs(value) < np.inf:
+        raise ValueError(f"{argument} must be a number of float32, got {value}")
+
+
+def check_finite_number(value: Any, argument: str) -> None:
+    """Raise as `check_number`, and ValueError where the number is seen to be NaN or infinite."""
+    check_number(value, argument)
+    check_finite(value, argument)
+
+
+def check_function(value: Any, argument: str) -> None:
+    """Raise TypeError unless a value can be called."""
+    if not callable(value):
+        raise TypeError(f"{argument} must be a function, got {_kind(value)}")
+
+
+def check_sequence(values: Any, kind: type, argument: str) -> None:
+    """Raise TypeError unless the values are a list or another sequence of one kind of thing."""
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise TypeError(f"{argument} must be a sequence of {kind.__name__}, got {_kind(values)}")
+    for value in values:
+        if not isinstance(value, kind):
+            raise TypeError(f"{argument} must be a sequence of {kind.__name__}, found {_kind(value)} in it")
+
+
+def check_map(found: Any, image: Any) -> None:
+    """Raise ValueError unless what an explainer gave is an array shaped like its image."""
+    if getattr(found, "shape", None) != image.shape:
+        what = getattr(found, "shape", None) or _kind(found)
+        raise ValueError(f"explain must give a map shaped like the image {image.shape}, got {what}")
+
+
+def _is_real(value: Any) -> bool:
+    dtype = getattr(value, "dtype", None)
+    if dtype is None:
+        return isinstance(value, (int, float))
+    return jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating)
+
+
+def _kind(value: Any) -> str:
+    """What a value is, for a message: an array's dtype and shape, a number or a name itself, or its type."""
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{value.dtype} of shape {value.shape}"
+    return repr(value) if value is None or isinstance(value, (int, float, complex, str)) else type(value).__name__

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import io
 import itertools
 import json
 import os
+import re
+import secrets
 import urllib.parse
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,8 +17,13 @@ from typing import Any
 
 import xarray as xr
 
+from saliency_jax.interruption import finishing_first
+
 CONFIGURATION = "configuration.json"
 PART_SUFFIX = ".nc"
+SEAL = "sha256"
+"""The attribute of a part's file that holds a digest of all its other bytes."""
+UNSEALED = "0" * hashlib.sha256().digest_size * 2
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -23,13 +32,19 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: the disk is full or cannot be written; what stood at `path` before still stands there.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    _write_whole(path, content, lambda partial: os.replace(partial, path))
+
+
+def _write_whole(path: Path, content: bytes, put: Callable[[Path], None]) -> None:
+    """Write a file beside `path`, wait until it is on disk, and let `put` give it its name."""
+    # Two machines, or two containers, that share the folder may share a process number too.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.partial")
     try:
         with open(partial, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
+        put(partial)
     except BaseException as error:
         # Where nothing can be removed either, it is the first error that tells why.
         with contextlib.suppress(OSError):
@@ -49,11 +64,17 @@ def read_dataset(path: Path) -> xr.Dataset:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is no netCDF file.
+        OSError: the file may not, or cannot, be read.
     """
     if not path.is_file():
         raise FileNotFoundError(f"no results at {path}")
+    return _dataset(path.read_bytes(), path)
+
+
+def _dataset(content: bytes, path: Path) -> xr.Dataset:
+    """The Dataset that a netCDF file's bytes hold; `path` is where they are from."""
     try:
-        return xr.load_dataset(path, engine="scipy")
+        return xr.load_dataset(io.BytesIO(content), engine="scipy")
     except Exception as error:
         raise ValueError(f"{path} is not a readable netCDF file ({error})") from error
 
@@ -78,13 +99,14 @@ def open_run(folder: Path, configuration: Mapping[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / CONFIGURATION
     wanted = json.loads(json.dumps(configuration, sort_keys=True))
+    # Looked for first: parts that another process writes now come after its configuration.
+    parts = sorted(file.name for file in folder.glob(f"*{PART_SUFFIX}"))
     if not path.exists():
-        if parts := sorted(file.name for file in folder.glob(f"*{PART_SUFFIX}")):
+        if parts:
             raise ValueError(
                 f"{folder} holds {parts[0]} and no {CONFIGURATION} that it belongs to: choose another folder"
             )
-        write_bytes(path, json.dumps(wanted, indent=1, sort_keys=True).encode())
-        return
+        _write_whole(path, json.dumps(wanted, indent=1, sort_keys=True).encode(), lambda new: _put_once(new, path))
     try:
         found = json.loads(path.read_bytes())
     except ValueError as error:
@@ -93,27 +115,76 @@ def open_run(folder: Path, configuration: Mapping[str, Any]) -> None:
         raise ValueError(f"{folder} holds a run of another configuration ({'; '.join(differ)}): choose another folder")
 
 
+def _put_once(partial: Path, path: Path) -> None:
+    """Give a file its name unless another process was first."""
+    try:
+        os.link(partial, path)
+    except FileExistsError:
+        pass
+    except OSError:
+        # A file system without links: of two processes at this line in one moment the last one wins.
+        os.replace(partial, path)
+        return
+    partial.unlink()
+
+
 def part(folder: Path | None, name: str, measure: Callable[[], xr.Dataset]) -> xr.Dataset:
     """One part of a run: read where it is finished, else measured and written.
 
-    A file that cannot be read is measured again.
+    A file that cannot be read, or whose bytes are not those that were written, is set aside and measured again. Two
+    processes on one folder may measure the same part; each writes it whole, and the last one stays. A first SIGTERM or
+    SIGINT waits until the part is written.
 
     Args:
         folder: the run's folder; None measures and writes nothing.
         name: the part's name, which becomes a file name.
         measure: computes the part.
+
+    Raises:
+        saliency_jax.interruption.Interrupted: a signal came, and the part is written.
+        OSError: the part cannot be written, or may not be read.
     """
     if folder is None:
         return measure()
     path = folder / f"{file_name(name)}{PART_SUFFIX}"
-    if path.exists():
-        try:
-            return read_dataset(path)
-        except ValueError:
+    try:
+        return _unsealed(path)
+    except FileNotFoundError:
+        pass
+    except ValueError:
+        # Where it is gone, another process has set it aside.
+        with contextlib.suppress(FileNotFoundError):
             path.replace(path.with_suffix(".unreadable"))
-    measured = measure()
-    write_dataset(measured, path)
+    with finishing_first(f"the part {name!r} is finished in {folder}; the same command goes on from there"):
+        measured = measure()
+        write_bytes(path, _sealed(measured))
     return measured
+
+
+def _sealed(dataset: xr.Dataset) -> bytes:
+    """A netCDF file with one attribute more, the digest of the file with zeros in the digest's place."""
+    # First among the attributes, where no other digest stands before it.
+    marked = dataset.copy(deep=False)
+    marked.attrs = {SEAL: UNSEALED, **dataset.attrs}
+    content = bytes(marked.to_netcdf(engine="scipy"))
+    return content.replace(UNSEALED.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
+
+
+def _unsealed(path: Path) -> xr.Dataset:
+    """The Dataset of a part's file, whose bytes must be those that were written.
+
+    Raises:
+        FileNotFoundError, ValueError, OSError: as `read_dataset`; ValueError also where a byte was changed.
+    """
+    content = path.read_bytes()
+    # Found by its form and not by its name, which may be what was changed. Older parts have none.
+    if seal := re.search(rb"[0-9a-f]{64}", content):
+        blank = content[: seal.start()] + UNSEALED.encode() + content[seal.end() :]
+        if hashlib.sha256(blank).hexdigest().encode() != seal[0]:
+            raise ValueError(f"{path} was changed after it was written")
+    dataset = _dataset(content, path)
+    dataset.attrs.pop(SEAL, None)
+    return dataset
 
 
 def file_name(name: str) -> str:

@@ -11,13 +11,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from saliency_jax.checks import check_images, check_targets, is_concrete
+from saliency_jax.exhaustion import with_halved_chunks
 from saliency_jax.keys import numbered
+from saliency_jax.meshes import automatic, devices_here, is_across_processes, on_mesh, shared_out
+from saliency_jax.processes import least
 from saliency_jax.tracing import canonical_convolutions, compiled
 from saliency_jax.tracing.memory import memory_to_use, peak_bytes, samples_at_once
-from saliency_jax.typing import Apply, Explainer, Images, Params, Score
+from saliency_jax.typing import Apply, Images, Params, Score
 
 Kind = Literal["logit", "log_softmax", "softmax"]
 
@@ -105,33 +108,38 @@ class ClassScore:
 
 
 def batched(
-    explain: Explainer,
+    explain: Callable[..., Any],
     apply: Apply,
     *,
     batch_size: int | None = None,
     mesh: Mesh | None = None,
     kind: Kind = "logit",
-) -> Callable[..., Array]:
+) -> Callable[..., Any]:
     """An explainer of one image as a compiled function of a batch: vmap, jit, chunks and devices.
 
     Image i is explained with the key `fold_in(key, i)`, so that the maps do not depend on the chunks or the devices.
-    The whole batch is one program, compiled once for each shape; chunks follow one another inside it.
+    The whole batch is one program, compiled once for each shape; chunks follow one another inside it. Where a device
+    runs out of memory they are halved, with a `ChunkHalvedWarning`, for this call and all later ones.
 
     Args:
-        explain: `explain(score, image, key=None) -> map`.
+        explain: `explain(score, image, key=None) -> map`, or several of them `together`, as `{name: map}`.
         apply: the model, `apply(params, images) -> logits`.
         batch_size: how many images are explained at once on each device; where not given as many as the memory holds,
             up to `images_at_once()`. Memory grows with it and with the samples that the explainer holds at once.
         mesh: devices to share the images among, along the mesh's first axis; a batch that the axis does not divide is
-            padded and the padding is cut off. Parameters are replicated.
+            padded and the padding is cut off. Parameters are replicated; those that already lie in pieces on the
+            devices of this mesh, split over another of its axes because one device cannot hold them, stay there, and
+            each image is computed by all devices of that axis together. Of several processes each calls this with the
+            same arguments, and gets maps of which it holds its own devices' share (`processes.everywhere`).
         kind: what of the logits is explained, as in `class_score`.
 
     Returns:
-        `fn(params, images, targets, key=None) -> maps`, images and maps `[batch, height, width, channel]`, targets
-        `[batch]` integers.
+        `fn(params, images, targets, key=None) -> maps`, images and maps `[batch, height, width, channel]` (where
+        explain gives several, each of them), targets `[batch]` integers.
 
     Raises:
-        ValueError: batch_size is under 1; when called, images are not finite or no batch, a target is no class.
+        ValueError: batch_size is under 1, mesh has devices of some processes and not of all; when called, images are
+            not finite or no batch, a target is no class.
         TypeError: images are not floating point, targets not integers.
     """
     if batch_size is not None and batch_size < 1:
@@ -139,56 +147,68 @@ def batched(
 
     # Under a jit of its own the model is traced once for its shapes, not with every call.
     remembered = jax.jit(apply)
-    shards = 1 if mesh is None else mesh.devices.shape[0]
-    # jax.make_mesh gives axes that are part of an array's type; maps are to be ordinary arrays.
-    mesh = None if mesh is None else Mesh(mesh.devices, mesh.axis_names)
+    mesh = None if mesh is None else automatic(mesh)
+    shards, local = (1, 1) if mesh is None else (mesh.devices.shape[0], len(devices_here(mesh)))
 
-    def explain_share(params: Params, items: Any, *, chunk: int) -> Array:
-        def explain_one(item: Any) -> Array:
+    def explain_share(params: Params, items: Any, *, chunk: int) -> Any:
+        def explain_one(item: Any) -> Any:
             image, target, key = item
-            found = explain(class_score(apply, params, target, kind=kind), image, key)
-            if found.shape != image.shape:
-                raise ValueError(f"explain must give a map shaped like the image {image.shape}, got {found.shape}")
-            return found
+            maps = explain(class_score(apply, params, target, kind=kind), image, key)
+            for found in jax.tree.leaves(maps):
+                if found.shape != image.shape:
+                    raise ValueError(f"explain must give a map shaped like the image {image.shape}, got {found.shape}")
+            return maps
 
         return jax.lax.map(explain_one, items, batch_size=chunk)
 
     @partial(compiled, static_argnames="chunk")
-    def explain_batch(params: Params, items: Any, chunk: int) -> Array:
+    def explain_batch(params: Params, items: Any, chunk: int) -> Any:
         share = partial(explain_share, chunk=chunk)
         if mesh is None:
             return share(params, items)
         # Each device loops over the chunks of its own share; a loop over all the images would visit them in turn.
-        divided = PartitionSpec(mesh.axis_names[0])
-        return jax.shard_map(share, mesh=mesh, in_specs=(PartitionSpec(), divided), out_specs=divided, check_vma=False)(
-            params, items
-        )
+        # The mesh's other axes are left to XLA, which divides the work as the parameters are divided.
+        images_axis = mesh.axis_names[0]
+        divided = PartitionSpec(images_axis)
+        return jax.shard_map(
+            share,
+            mesh=mesh,
+            in_specs=(PartitionSpec(), divided),
+            out_specs=divided,
+            axis_names={images_axis},
+            check_vma=False,
+        )(params, items)
 
     chosen: dict[Any, int] = {}
 
-    def at_once(params: Params, images: Array) -> int:
-        # Chosen with the first images of a shape and kept: another chunk would be another program.
-        kind = images.shape[1:], images.dtype
-        if kind not in chosen:
-            chosen[kind] = images_that_fit(remembered, params, images[0], memory_to_use(shards))
-        return chosen[kind]
+    def at_once(params: Params, image: Array) -> int:
+        if batch_size is not None:
+            return batch_size
+        fitting = images_that_fit(remembered, params, image, memory_to_use(local))
+        # Processes of one mesh run one program, whatever memory each of them finds free.
+        return least(fitting) if mesh is not None and is_across_processes(mesh) else fitting
 
-    def explain_images(params: Params, images: Images, targets: Any, key: Any = None) -> Array:
+    def explain_images(params: Params, images: Images, targets: Any, key: Any = None) -> Any:
         check_images(images)
         images, targets = jnp.asarray(images), jnp.asarray(targets)
         count = len(images)
+        params = params if mesh is None else on_mesh(params, mesh)
         check_targets(targets, batch=count, classes=class_count(remembered, params, images))
         items = (images, targets, None if key is None else numbered(key, count))
+        # Chosen with the first images of a shape and kept: another chunk would be another program.
+        form = images.shape[1:], images.dtype
+        if form not in chosen:
+            chosen[form] = at_once(params, images[0])
         # Equal chunks: one program for all of them, and as little padding as that allows.
         share = -(-count // shards)
-        chunks = -(-share // (batch_size or at_once(params, images)))
+        chunks = -(-share // chosen[form])
         chunk = -(-share // chunks)
         items = jax.tree.map(lambda x: _padded(x, shards * chunks * chunk), items)
-        if mesh is not None:
-            items = jax.device_put(items, NamedSharding(mesh, PartitionSpec(mesh.axis_names[0])))
-            params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
-        maps = explain_batch(params, items, chunk=chunk)
-        return maps if len(maps) == count else maps[:count]
+        items = items if mesh is None else shared_out(items, mesh)
+        maps, fitted = with_halved_chunks(lambda chunk: explain_batch(params, items, chunk=chunk), chunk)
+        if fitted < chunk:
+            chosen[form] = fitted
+        return jax.tree.map(lambda x: x if len(x) == count else x[:count], maps)
 
     return explain_images
 

@@ -12,7 +12,7 @@ def run_on_eight_devices(code, folder):
     devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"}
     environment = os.environ | devices | here
     run = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", code, str(folder)], env=environment, capture_output=True, text=True, timeout=600
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert run.stdout == "done\n"

@@ -12,19 +12,23 @@ PACKAGE = ROOT / "saliency_jax"
 
 FOUNDATIONS = {"typing", "checks", "keys", "version"}
 EXPLAINING = FOUNDATIONS | {"tracing", "scores", "explainers"}
-TESTING = EXPLAINING | {"similarity", "results"}
+TESTING = EXPLAINING | {"similarity", "results", "processes", "meshes"}
 
 MAY_IMPORT = {
     "typing": set(),
     "version": set(),
     "checks": set(),
-    "keys": set(),
-    "similarity": {"typing"},
+    "keys": {"checks"},
+    "processes": set(),
+    "meshes": {"typing"},
+    "similarity": {"typing", "checks"},
     # Points stand alone; the layers they are taken from are read by tracing.
     "dimension": FOUNDATIONS | {"tracing"},
-    "results": {"version"},
+    "interruption": set(),
+    "results": {"version", "interruption"},
     "tracing": FOUNDATIONS,
-    "scores": FOUNDATIONS | {"tracing"},
+    "exhaustion": {"tracing"},
+    "scores": FOUNDATIONS | {"tracing", "processes", "meshes", "exhaustion"},
     "explainers": FOUNDATIONS | {"tracing"},
     "sanity": TESTING,
     "robustness": TESTING | {"sanity"},
@@ -37,8 +41,10 @@ MAY_IMPORT = {
     "training": FOUNDATIONS | {"tracing", "checkpoints", "presets"},
     # They read datasets, know what a test calls what it has written there, and enlarge maps as their boxes were found.
     "plotting": {"sanity", "prototypes"},
-    "report": {"sanity", "plotting"},
-    "__init__": TESTING | {"sanity", "dimension", "maximization", "robustness"},
+    "report": {"sanity", "plotting", "results"},
+    "command_line": TESTING | {"sanity", "plotting", "report", "data"},
+    "contract": FOUNDATIONS | {"tracing", "scores"},
+    "__init__": TESTING | {"sanity", "dimension", "maximization", "robustness", "contract"},
 }
 """Subject -> the other subjects that it may import; its own files may import one another."""
 

@@ -95,7 +95,7 @@ def test_nothing_that_is_passed_is_changed():
 ON_EIGHT_DEVICES = """
 import sys; sys.path.insert(0, sys.argv[1])
 import jax, numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 from test_batched import DRAWS, IMAGES, PARAMS, TARGETS, apply
 from saliency_jax import batched, gradient, noise
 assert jax.device_count() == 8
@@ -116,21 +116,50 @@ check(DRAWS, IMAGES, TARGETS, square, 1)
 check(noise, IMAGES, TARGETS, line, None, exact=True)
 check(gradient, IMAGES[:1], TARGETS[:1], line, None)
 check(gradient, *sixteen, jax.make_mesh((8,), ("images",)), None)
-sys.path.insert(0, sys.argv[1] + "/sanity")
+
+# A dense network whose weights are in pieces on two devices each, under axes of either type.
+from saliency_jax.meshes import on_mesh
+divided = {"first": P(None, "model"), "bias": P("model"), "last": P("model", None)}
+for placed_on in (square, jax.make_mesh((4, 2), ("images", "model"))):
+    pieces = {name: jax.device_put(PARAMS[name], NamedSharding(placed_on, divided[name])) for name in PARAMS}
+    kept = on_mesh(pieces, square)
+    assert {leaf.addressable_shards[0].data.size for leaf in kept.values()} == {72, 3, 12}, kept
+maps = batched(gradient, apply, mesh=placed_on)(pieces, IMAGES, TARGETS)
+np.testing.assert_allclose(maps, batched(gradient, apply)(PARAMS, IMAGES, TARGETS), rtol=1e-5, atol=1e-5)
+assert on_mesh(pieces, line)["first"].sharding.is_fully_replicated
+
+sys.path[:0] = [sys.argv[1] + "/sanity", sys.argv[1] + "/../experiments"]
+from devices import Devices, start
+assert [start(Devices(devices=n)).mesh().size for n in (None, 3)] == [8, 3]
+for asked, said in (
+    ({"devices": 9}, "between 1 and the 8 that there are, got 9"),
+    ({"devices": 0}, "got 0"),
+    ({"processes": 2}, "need --coordinator"),
+):
+    try:
+        start(Devices(**asked))
+    except SystemExit as error:
+        assert said in str(error), error
+    else:
+        raise AssertionError(f"{asked} is accepted")
+
 import small_models
 case = small_models.case()
-alone, shared = (
-    small_models.sweep({"gradient": gradient}, case, seeds=1, mesh=mesh)
-    for mesh in (None, jax.make_mesh((8,), ("images",)))
+kernel = {"kernel": NamedSharding(square, P(None, "model")), "bias": NamedSharding(square, P("model"))}
+split = case._replace(params=case.params | {"dense": jax.device_put(case.params["dense"], kernel)})
+alone, shared, in_pieces = (
+    small_models.sweep({"gradient": gradient}, given, seeds=1, mesh=mesh)
+    for given, mesh in ((case, None), (case, jax.make_mesh((8,), ("images",))), (split, square))
 )
 for name in alone.data_vars:
     np.testing.assert_allclose(shared[name], alone[name], atol=1e-5, err_msg=name)
+    np.testing.assert_allclose(in_pieces[name], alone[name], atol=1e-5, err_msg=name)
 print("done")
 """
 
 
 @pytest.mark.slow
-def test_maps_and_sweeps_do_not_depend_on_eight_devices_or_on_a_batch_that_they_do_not_divide():
+def test_maps_and_sweeps_do_not_depend_on_eight_devices_on_how_they_divide_a_batch_or_on_where_weights_lie():
     run_on_eight_devices(ON_EIGHT_DEVICES, Path(__file__).parent)
 
 

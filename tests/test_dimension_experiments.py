@@ -1,14 +1,11 @@
 """The experiments on dimension run from their commands, and what they write is read back."""
 
-import subprocess
-import sys
-
 import jax
 import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
-from test_experiments import EXPERIMENTS, script
+from test_experiments import script
 from test_photograph_experiments import installed
 
 matplotlib.use("Agg")
@@ -104,13 +101,6 @@ def test_wrong_options_are_refused_in_a_sentence(name, change, message, tmp_path
     module = script(name)
     with pytest.raises(SystemExit, match=message):
         module.main(module.Options(**change, out=tmp_path, compilation_cache=None))
-
-
-@pytest.mark.parametrize("name", ["intrinsic_dimension.py", "network_dimensions.py"])
-def test_help_gives_the_command(name):
-    command = [sys.executable, EXPERIMENTS / name, "--help"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert f"python experiments/{name}" in printed and "--out" in printed
 
 
 def test_measured_layers_are_those_of_the_network():

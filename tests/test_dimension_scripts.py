@@ -1,12 +1,10 @@
 """The experiment on the bias of estimates of dimension and the benchmark of TwoNN, run in small."""
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib
 
@@ -17,19 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from test_experiments import EXPERIMENTS, script
 
 from saliency_jax.results import read_dataset
-
-EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
-
-
-def script(name):
-    specification = importlib.util.spec_from_file_location(f"{Path(name).stem}_script", EXPERIMENTS / name)
-    module = importlib.util.module_from_spec(specification)
-    # A dataclass looks its own module up by name.
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -40,22 +28,6 @@ def bias():
 @pytest.fixture(scope="module")
 def benchmark():
     return script("benchmarks/dimension.py")
-
-
-@pytest.mark.parametrize(
-    ("name", "options"),
-    [
-        ("dimension_bias.py", ("--dimensions", "--points", "--draws", "--torus-draws", "--seed", "--out")),
-        ("benchmarks/dimension.py", ("--points", "--features", "--repeats", "--scaling-points", "--large", "--out")),
-    ],
-)
-def test_help_says_what_the_script_is_for_and_explains_every_option(name, options):
-    printed = subprocess.run(
-        [sys.executable, EXPERIMENTS / name, "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    assert f"python experiments/{name}" in printed
-    for option in options:
-        assert option in printed
 
 
 @pytest.fixture(scope="module")
@@ -208,9 +180,11 @@ def test_no_time_counts_where_values_differ(benchmark, monkeypatch):
 
 
 def test_slopes_are_the_powers_that_times_grow_with(benchmark):
+    from dimension_figures import slope
+
     sizes = [1, 10, 100, 1000]
-    assert benchmark.slope(sizes, [5, 5, *(7e-4 * n**1.5 for n in sizes[2:])]) == pytest.approx(1.5)
-    assert np.isnan(benchmark.slope([10], [1.0]))
+    assert slope(sizes, [5, 5, *(7e-4 * n**1.5 for n in sizes[2:])]) == pytest.approx(1.5)
+    assert np.isnan(slope([10], [1.0]))
 
 
 @pytest.mark.slow

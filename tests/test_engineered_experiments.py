@@ -1,7 +1,6 @@
 """The experiments of engineered tasks and of remove-and-retrain, in small: what they write is read back."""
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -92,12 +91,3 @@ def test_a_bad_option_is_named(name, options, message, tmp_path):
     with pytest.raises(SystemExit, match=message):
         module.main(module.Options(**options, out=tmp_path / "none", compilation_cache=None))
     assert not (tmp_path / "none").exists()
-
-
-@pytest.mark.parametrize("name", ["engineered_tasks.py", "roar.py"])
-def test_help_says_what_the_script_is_for_and_explains_every_option(name):
-    printed = subprocess.run(
-        [sys.executable, EXPERIMENTS / name, "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    assert f"python experiments/{name}" in printed
-    assert "--out" in printed and "--steps" in printed

@@ -3,8 +3,6 @@
 import io
 import json
 import runpy
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,10 +122,3 @@ def test_held_out_pictures_are_not_trained_on_and_the_test_pictures_not_read(mod
     assert sorted([*train.labels, *test.labels]) == list(range(KINDS))
     assert [len(view) for view in train.views] == [40] and [len(view) for view in test.views] == [10]
     assert not (options.out / "activations" / "test.npy").exists()
-
-
-def test_help_says_what_the_script_is_for_and_explains_every_option():
-    printed = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True).stdout
-    assert "python experiments/inception_birds.py" in printed
-    for option in ("--trunk", "--birds", "--views", "--epochs", "--held-out", "--out", "--activations"):
-        assert option in printed

@@ -1,15 +1,12 @@
 """The experiment on activation maximization, run in small, and what it writes read back."""
 
-import subprocess
-import sys
-
 import jax
 import jax.numpy as jnp
 import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from test_experiments import EXPERIMENTS, script
+from test_experiments import script
 
 matplotlib.use("Agg")
 
@@ -34,14 +31,6 @@ def small_network(module, monkeypatch):
     load = module.load
     monkeypatch.setattr(module, "load", lambda *a: load(*a)._replace(images=load(*a).images[::100]))
     return model, params
-
-
-def test_help_says_what_the_script_is_for_and_explains_every_option():
-    command = [sys.executable, EXPERIMENTS / "activation_maximization.py", "--help"]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert "python experiments/activation_maximization.py" in printed
-    for option in ("--penalties", "--sharpness", "--benchmark", "--network", "--tap", "--units", "--out"):
-        assert option in printed
 
 
 @pytest.mark.slow

@@ -87,6 +87,7 @@ def test_a_minibatch_takes_one_view_of_each_picture_and_drops_whole_channels():
     assert set(np.unique(kept).tolist()) == {1.0, 3.0}
 
 
+@pytest.mark.slow
 def test_random_crops_keep_what_does_not_depend_on_the_place_and_stay_inside_the_picture():
     module = script("protopnet_birds.py")
     constant = jnp.full((3, 12, 12, 3), 0.5)

@@ -1,30 +1,27 @@
 """The benchmark of ProtoPNet beside the original's arithmetic, run in small."""
 
-import importlib.util
 import json
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from test_experiments import script
 
 from saliency_jax.prototypes import ProtoPNet, Recipe
-
-BENCHMARKS = Path(__file__).resolve().parents[1] / "experiments" / "benchmarks"
 
 
 @pytest.fixture(scope="module")
 def benchmark():
-    specification = importlib.util.spec_from_file_location("prototypes_script", BENCHMARKS / "prototypes.py")
-    module = importlib.util.module_from_spec(specification)
-    # A dataclass looks its own module up by name.
-    sys.modules[specification.name] = module
-    specification.loader.exec_module(module)
-    return module
+    return script("benchmarks/prototypes.py")
+
+
+@pytest.fixture(scope="module")
+def sides(benchmark):
+    import prototype_sides
+
+    return prototype_sides
 
 
 @pytest.fixture(scope="module")
@@ -79,25 +76,26 @@ def held(small, monkeypatch):
     return small._replace(recipe=replace(small.recipe, **still))
 
 
-def test_the_sides_agree_where_they_compute_the_same(benchmark, held, monkeypatch):
-    monkeypatch.setattr(benchmark, "peer", lambda network, fast: Other(network))
-    assert benchmark.loss_difference(held) < 1e-5
-    found = benchmark.projection_difference(held)
+@pytest.mark.slow
+def test_the_sides_agree_where_they_compute_the_same(sides, held, monkeypatch):
+    monkeypatch.setattr(sides, "peer", lambda network, fast: Other(network))
+    assert sides.loss_difference(held) < 1e-5
+    found = sides.projection_difference(held)
     assert found["prototypes"] == found["same"] == 6
     assert found["vector_difference"] < 1e-6
 
 
 @pytest.mark.parametrize("factor", [1.001, float("nan")])
-def test_no_time_counts_where_losses_differ(benchmark, held, factor, monkeypatch):
-    monkeypatch.setattr(benchmark, "peer", lambda network, fast: Other(network, factor=factor))
+def test_no_time_counts_where_losses_differ(sides, held, factor, monkeypatch):
+    monkeypatch.setattr(sides, "peer", lambda network, fast: Other(network, factor=factor))
     with pytest.raises(SystemExit, match=r"must agree to 0\.0001 before any time counts"):
-        benchmark.loss_difference(held)
+        sides.loss_difference(held)
 
 
-def test_no_time_counts_where_other_patches_are_chosen(benchmark, held, monkeypatch):
-    monkeypatch.setattr(benchmark, "peer", lambda network, fast: Other(network, moved=True))
+def test_no_time_counts_where_other_patches_are_chosen(sides, held, monkeypatch):
+    monkeypatch.setattr(sides, "peer", lambda network, fast: Other(network, moved=True))
     with pytest.raises(SystemExit, match=r"same patches must be chosen before any time counts"):
-        benchmark.projection_difference(held)
+        sides.projection_difference(held)
 
 
 def test_ratios_are_those_of_the_turns(benchmark, small, monkeypatch):
@@ -132,12 +130,11 @@ def test_the_benchmark_writes_what_it_prints_and_says_that_pytorch_is_missing(
 
 
 @pytest.mark.slow
-def test_the_pytorch_side_agrees_on_digits(benchmark, monkeypatch):
+def test_the_pytorch_side_agrees_on_digits(benchmark, sides):
     pytest.importorskip("torch")
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    network = benchmark.digits(benchmark.Options(digits=80))
-    assert benchmark.loss_difference(network) <= benchmark.AGREE
-    assert benchmark.projection_difference(network)["vector_difference"] < 1e-5
+    network = benchmark.digits(80)
+    assert sides.loss_difference(network) <= sides.AGREE
+    assert sides.projection_difference(network)["vector_difference"] < 1e-5
 
 
 @pytest.mark.parametrize(
@@ -152,12 +149,3 @@ def test_the_pytorch_side_agrees_on_digits(benchmark, monkeypatch):
 def test_a_bad_option_is_named(benchmark, tmp_path, bad, message):
     with pytest.raises(SystemExit, match=message):
         benchmark.main(benchmark.Options(**bad, out=tmp_path))
-
-
-def test_help_says_what_the_script_is_for_and_explains_every_option():
-    printed = subprocess.run(
-        [sys.executable, BENCHMARKS / "prototypes.py", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    assert "python experiments/benchmarks/prototypes.py" in printed
-    for option in ("--networks", "--repeats", "--digits", "--images", "--activations", "--threads", "--out"):
-        assert option in printed

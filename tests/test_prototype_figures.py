@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import xarray as xr
+from made_explanations import made_explanations
 from matplotlib.colors import to_hex
 
 from saliency_jax import plotting
@@ -18,7 +18,6 @@ from saliency_jax.plotting.prototype_pictures import overlay, picture
 from saliency_jax.prototypes.upsampling import upsampled
 
 SHAPE = (12, 10)
-SIDES = ["top", "bottom", "left", "right"]
 NAMES = ("wren", "red_kite", "owl")
 CLASSES = np.array([0, 0, 1, 1, 2])
 
@@ -47,34 +46,9 @@ def patches():
 
 @pytest.fixture
 def explained():
-    """Two images: all similarities and weights are random, three of the five prototypes are kept."""
     random = np.random.default_rng(1)
-    similarity, weights = random.uniform(0, 9, size=(2, 5)), random.normal(size=(5, 3))
-    logits, target = similarity @ weights, np.array([2, 1])
-    points = similarity * weights.T[target]
-    kept = np.argsort(-points, axis=1)[:, :3]
-
-    def of_kept(array):
-        return np.take_along_axis(array, kept, axis=1)
-
-    ranked = ("image", "rank")
-    return xr.Dataset(
-        {
-            "prototype": (ranked, kept),
-            "prototype_class": (ranked, CLASSES[kept]),
-            "similarity": (ranked, of_kept(similarity)),
-            "weight": (ranked, of_kept(weights.T[target])),
-            "points": (ranked, of_kept(points)),
-            "box": ((*ranked, "side"), random_boxes(random, 2, 3)),
-            "map": ((*ranked, "row", "column"), random.uniform(size=(2, 3, 4, 4)).astype("float32")),
-            "others": ("image", points.sum(axis=1) - of_kept(points).sum(axis=1)),
-            "target": ("image", target),
-            "logit": ("image", np.take_along_axis(logits, target[:, None], axis=1)[:, 0]),
-            "logits": (("image", "class"), logits),
-        },
-        {"side": SIDES},
-        {"height": SHAPE[0], "width": SHAPE[1], "percentile": 95.0},
-    )
+    boxes = random_boxes(random, 2, 3)
+    return made_explanations(random, CLASSES, boxes=boxes, map_side=4, shape=SHAPE, target=np.array([2, 1]))
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import xarray as xr
+from made_explanations import made_explanations
 from PIL import Image
 
 from saliency_jax.plotting import prototype_patches
@@ -65,34 +65,8 @@ def patches():
 
 @pytest.fixture(scope="module")
 def explained():
-    random = np.random.default_rng(0)
-    similarity, weights = random.uniform(0, 9, size=(2, 4)), random.normal(size=(4, 3))
-    logits = similarity @ weights
-    target = logits.argmax(axis=1)
-    points = similarity * weights.T[target]
-    kept = np.argsort(-points, axis=1)[:, :2]
-
-    def of_kept(array):
-        return np.take_along_axis(array, kept, axis=1)
-
-    ranked = ("image", "rank")
-    return xr.Dataset(
-        {
-            "prototype": (ranked, kept),
-            "prototype_class": (ranked, CLASSES[kept]),
-            "similarity": (ranked, of_kept(similarity)),
-            "weight": (ranked, of_kept(weights.T[target])),
-            "points": (ranked, of_kept(points)),
-            "box": ((*ranked, "side"), np.array([[[0, 3, 0, 4], [1, 5, 2, 9]], [[0, 20, 0, 16], [7, 9, 1, 2]]])),
-            "map": ((*ranked, "row", "column"), random.uniform(size=(2, 2, 3, 3)).astype("float32")),
-            "others": ("image", points.sum(axis=1) - of_kept(points).sum(axis=1)),
-            "target": ("image", target),
-            "logit": ("image", logits.max(axis=1)),
-            "logits": (("image", "class"), logits),
-        },
-        {"side": ["top", "bottom", "left", "right"]},
-        {"height": SHAPE[0], "width": SHAPE[1], "percentile": 95.0},
-    )
+    boxes = np.array([[[0, 3, 0, 4], [1, 5, 2, 9]], [[0, 20, 0, 16], [7, 9, 1, 2]]])
+    return made_explanations(np.random.default_rng(0), CLASSES, boxes=boxes, map_side=3, shape=SHAPE)
 
 
 @pytest.fixture(scope="module")

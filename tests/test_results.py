@@ -281,3 +281,91 @@ def test_a_configuration_that_cannot_be_read_is_named(tmp_path, content):
     with pytest.raises(ValueError, match=r"configuration.json is not readable JSON"):
         open_run(tmp_path, {"seeds": [0]})
     assert (tmp_path / "configuration.json").read_bytes() == content
+
+
+@pytest.mark.parametrize("theirs", [0, 1])
+def test_a_second_process_that_makes_the_folder_in_the_same_moment_is_noticed(tmp_path, monkeypatch, theirs):
+    link = os.link
+
+    def they_come_first(source, target):
+        monkeypatch.setattr(os, "link", link)
+        open_run(tmp_path, {"seeds": [theirs]})
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", they_come_first)
+    if theirs == 0:
+        open_run(tmp_path, {"seeds": [0]})
+    else:
+        with pytest.raises(ValueError, match=r"seeds: \[1\] there, \[0\] asked"):
+            open_run(tmp_path, {"seeds": [0]})
+    assert [path.name for path in tmp_path.iterdir()] == ["configuration.json"]
+
+
+def test_a_file_system_without_links_holds_a_run_all_the_same(tmp_path, monkeypatch):
+    def no_links(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    open_run(tmp_path, {"seeds": [0]})
+    open_run(tmp_path, {"seeds": [0]})
+    assert [path.name for path in tmp_path.iterdir()] == ["configuration.json"]
+
+
+def digested():
+    """With an attribute that looks like the digest of a part's bytes."""
+    values = np.array([0.5, np.nan, -0.0], np.float32)
+    return xr.Dataset({"similarity": ("image", values)}, attrs={"params": "0" * 64, "weights": "ab" * 32})
+
+
+class Again(Exception):
+    pass
+
+
+def test_a_part_with_any_byte_changed_or_cut_off_is_set_aside_and_measured_again(tmp_path):
+    path = tmp_path / "a.nc"
+    part(tmp_path, "a", digested)
+    content = path.read_bytes()
+    damages = [content[:i] + bytes([content[i] ^ 1 << i % 8]) + content[i + 1 :] for i in range(len(content))]
+    damages += [content[:length] for length in range(0, len(content), 7)] + [content + b"\0"]
+
+    def again():
+        raise Again
+
+    for damaged in damages:
+        path.write_bytes(damaged)
+        with pytest.raises(Again):
+            part(tmp_path, "a", again)
+        assert not path.exists() and (tmp_path / "a.unreadable").read_bytes() == damaged
+    xr.testing.assert_identical(part(tmp_path, "a", digested), digested())
+    assert path.read_bytes() == content
+
+
+def test_a_part_that_is_read_has_the_attributes_that_were_measured_and_is_a_plain_file_to_others(tmp_path):
+    part(tmp_path, "a", digested)
+    xr.testing.assert_identical(part(tmp_path, "a", lambda: pytest.fail("measured again")), digested())
+    xr.testing.assert_identical(read_dataset(tmp_path / "a.nc").drop_attrs(), digested().drop_attrs())
+
+
+def test_a_part_from_before_there_were_digests_is_read(tmp_path):
+    write_dataset(measurement(), tmp_path / "a.nc")
+    xr.testing.assert_identical(part(tmp_path, "a", lambda: pytest.fail("measured again")), measurement())
+
+
+def test_two_processes_that_both_set_a_damaged_part_aside_do_not_fall_over_each_other(tmp_path, monkeypatch):
+    (tmp_path / "a.nc").write_bytes(b"damaged")
+    replace = Path.replace
+
+    def second_comes_first(path, target):
+        monkeypatch.setattr(Path, "replace", replace)
+        replace(path, target)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", second_comes_first)
+    xr.testing.assert_identical(part(tmp_path, "a", digested), digested())
+
+
+def test_a_part_that_the_system_cannot_read_is_not_taken_for_a_damaged_one(tmp_path):
+    (tmp_path / "a.nc").mkdir()
+    with pytest.raises(IsADirectoryError):
+        part(tmp_path, "a", lambda: pytest.fail("measured again"))
+    assert (tmp_path / "a.nc").is_dir()

@@ -9,6 +9,7 @@ from test_experiments import script, short_training
 matplotlib.use("Agg")
 
 import xarray as xr
+from selectivity_curves import ranked, table
 
 from saliency_jax.results import read_dataset
 
@@ -36,7 +37,6 @@ def test_selectivity_prints_the_explainers_in_order_and_goes_on_from_what_is_the
 
 
 def test_the_order_of_the_table_is_that_of_the_gain_over_the_random_order():
-    module = script("selectivity.py")
     # By hand: areas of three images; the random order is 5 everywhere.
     area = xr.DataArray(
         [[1.0, 2.0, 3.0], [5.0, 5.0, 5.0], [4.0, 5.0, 7.5]],
@@ -46,13 +46,13 @@ def test_the_order_of_the_table_is_that_of_the_gain_over_the_random_order():
     curve = xr.DataArray(np.ones((3, 3, 2)), dims=("explainer", "image", "fraction"), coords={"fraction": [0.0, 1.0]})
     attrs = {"direction": "deletion", "kind": "logit", "patch": 4, "recompute": 0, "described": "made"}
     dataset = xr.Dataset({"area": area, "curve": curve}, attrs=attrs)
-    rows = module.ranked(dataset)
+    rows = ranked(dataset)
     assert rows.explainer.values.tolist() == ["gradient", "noise", "lrp"]
     np.testing.assert_allclose(rows.gain, [3, 0, -0.5])
     np.testing.assert_allclose(rows.better, [1, 0, 1 / 3])
-    assert "not better than the random order: LRP" in module.table(dataset)
+    assert "not better than the random order: LRP" in table(dataset)
     # Where patches are put in, a large area is good.
-    rows = module.ranked(dataset.assign_attrs(direction="insertion"))
+    rows = ranked(dataset.assign_attrs(direction="insertion"))
     assert rows.explainer.values.tolist() == ["lrp", "noise", "gradient"]
 
 

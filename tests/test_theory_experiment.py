@@ -1,7 +1,6 @@
 """The experiment on what theory knows runs from its command, in small, and what it writes is read back."""
 
 import importlib.util
-import subprocess
 import sys
 from pathlib import Path
 
@@ -80,10 +79,3 @@ def test_the_experiment_names_a_bad_option(module, options, tmp_path):
     with pytest.raises(SystemExit, match=f"--{name} must be between 1 and the 1000 test images"):
         module.main(module.Options(**options, out=tmp_path, compilation_cache=None))
     assert not list(tmp_path.iterdir())
-
-
-def test_help_says_what_the_script_is_for_and_explains_every_option():
-    printed = subprocess.run([sys.executable, SCRIPT, "--help"], capture_output=True, text=True, check=True).stdout
-    assert "python experiments/theory.py" in printed
-    for option in ("--images", "--explained", "--seeds", "--filters", "--seed", "--out", "--compilation-cache"):
-        assert option in printed

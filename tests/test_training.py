@@ -16,6 +16,7 @@ from saliency_jax.data import load
 from saliency_jax.models import CNN, MLP
 from saliency_jax.presets import PRESETS, Training
 from saliency_jax.training import evaluate, train
+from saliency_jax.training.epoch import State, optimizer_of, run_epoch
 
 
 def linear(params, images):
@@ -137,11 +138,9 @@ def test_progress_is_told_after_each_epoch():
 
 
 def test_no_convolution_inside_the_epoch_is_left_in_a_layout_that_is_slow_on_a_cpu():
-    from saliency_jax.training import _epoch, _optimizer, _State
-
     params, images, labels = small_cnn_problem()
-    state = _State(params, _optimizer(SMALL).init(params))
-    epoch = jax.jit(_epoch.__wrapped__, static_argnames=("apply", "config", "steps"))
+    state = State(params, optimizer_of(SMALL).init(params))
+    epoch = jax.jit(run_epoch.__wrapped__, static_argnames=("apply", "config", "steps"))
     lowered = epoch.lower(SMALL_CNN.apply, SMALL, state, images, labels, jax.random.key(0), steps=2)
     program = lowered.as_text(dialect="hlo")
     lines = [line for line in program.splitlines() if " convolution(" in line]

@@ -13,7 +13,6 @@ Writes networks.json and networks.txt in the folder --out; networks that are fin
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +23,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import tyro
+from turns import seconds, timed
 
 import saliency_jax as sj
 from saliency_jax import models, results
@@ -66,19 +66,15 @@ def measure(name: str, explainers: tuple[str, ...]) -> dict[str, Any]:
     for explainer in explainers:
         run = sj.batched(sj.EXPLAINERS[explainer], model.apply)
         call = partial(run, params, images, jnp.array([3, 7]), jax.random.key(2))
-        began = time.perf_counter()
         try:
-            maps = jax.block_until_ready(call())
+            maps, first = timed(call)
         except ValueError as refusal:
             found[explainer] = {"refused": str(refusal)}
             continue
-        first = time.perf_counter() - began
-        began = time.perf_counter()
-        jax.block_until_ready(call())
         found[explainer] = {
             "finite": bool(jnp.isfinite(maps).all()),
             "first_call_s": first,
-            "s_a_map": (time.perf_counter() - began) / 2,
+            "s_a_map": seconds(call) / len(images),
         }
     if name in PIECEWISE_LINEAR:
         found["lrp_0"] = {"difference_to_gradient_times_input": lrp_0_difference(model, params, images)}

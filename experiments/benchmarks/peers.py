@@ -18,7 +18,6 @@ Writes peers.json and peers.txt in the folder --out.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -37,12 +36,14 @@ import numpy as np
 import torch
 import tyro
 from peer_networks import NETWORKS, Network, zennit
+from turns import in_turns, ratios, seconds_a_call, spread, timed
 
 import saliency_jax as sj
 from saliency_jax import results
 
 AGREE = 1e-9
 TURN = 0.3
+"""The least seconds of a turn."""
 SAMPLES = 50
 NOISE = 0.15
 TOGETHER = 8
@@ -126,39 +127,30 @@ def compare(network: Network, options: Options) -> dict[str, Any]:
     images = rng.uniform(size=(batch, *network.image_shape)).astype(np.float32)
     targets = rng.integers(0, network.classes, batch)
     found: dict[str, Any] = {"batch": batch}
-    sides = {}
+    sides: dict[tuple[str, str], Callable[[], float]] = {}
     for name in network.explainers:
-        began = time.perf_counter()
         here = ours(network, name, images, targets)
-        maps = np.asarray(here())
-        compiling = time.perf_counter() - began
+        maps, first = timed(here)
         there = theirs(network, name, images, targets)
         double = images[:1].astype(np.float64)
         exact = in_double(network, name, double, targets[:1]) if name in ONE_BY_ONE else None
         found[name] = {
-            "first_call_s": compiling,
-            "largest_difference": None if name == "smoothgrad" else _difference(maps, there()),
+            "first_call_s": first,
+            "largest_difference": None if name == "smoothgrad" else _difference(np.asarray(maps), there()),
             "largest_difference_float64": exact,
             "agree": exact is None or exact <= AGREE,
         }
-        sides[name] = (here, there)
-    turns: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
-    for _ in range(options.repeats):
-        for name, pair in sides.items():
-            here, there = pair
-            turns[name].append((_seconds(here), _seconds(there)))
-    for name, pairs in turns.items():
-        ratios = sorted(there / here for here, there in pairs)
+        for side, call in (("ours", here), ("peer's", there)):
+            sides[name, side] = partial(seconds_a_call, call, least=TURN)
+    turns = in_turns(sides, options.repeats)
+    for name in network.explainers:
+        own, others = turns[name, "ours"], turns[name, "peer's"]
         found[name] |= {
-            "ms_a_map": 1e3 * median(here for here, _ in pairs) / batch,
-            "peer_ms_a_map": 1e3 * median(there for _, there in pairs) / batch,
-            "times_faster": median(ratios),
-            "times_faster_low": ratios[0],
-            "times_faster_high": ratios[-1],
-            "gradients": median(here / plain for (here, _), (plain, _) in zip(pairs, turns["gradient"], strict=True)),
-            "peer_gradients": median(
-                there / plain for (_, there), (_, plain) in zip(pairs, turns["gradient"], strict=True)
-            ),
+            "ms_a_map": 1e3 * median(own) / batch,
+            "peer_ms_a_map": 1e3 * median(others) / batch,
+            **spread("times_faster", ratios(others, own)),
+            "gradients": median(ratios(own, turns["gradient", "ours"])),
+            "peer_gradients": median(ratios(others, turns["gradient", "peer's"])),
         }
     return found
 
@@ -173,19 +165,6 @@ def in_double(network: Network, name: str, images: np.ndarray, targets: np.ndarr
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.abs(a - b).max() / np.abs(a).max())
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    """The time of a call in a turn of at least TURN seconds, after one that does not count.
-
-    The other side's threads go on spinning for a while after its own turn, and would take a core from this one.
-    """
-    call()
-    began, calls = time.perf_counter(), 0
-    while calls == 0 or time.perf_counter() - began < TURN:
-        call()
-        calls += 1
-    return (time.perf_counter() - began) / calls
 
 
 def main(options: Options) -> dict[str, Any]:

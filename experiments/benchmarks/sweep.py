@@ -12,7 +12,6 @@ Writes sweep.json and sweep.txt in the folder --out.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -25,6 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import tyro
+from turns import compilation_clock, first_call, in_turns, ratios, seconds
 
 import saliency_jax as sj
 from saliency_jax import data, results
@@ -70,25 +70,6 @@ class FlaxPoolCNN(nn.Module):
         return nn.Dense(10, name="logits")(hidden)
 
 
-def seconds(call: Callable[[], Any]) -> float:
-    """The wall time of one call whose result is waited for."""
-    began = time.perf_counter()
-    jax.block_until_ready(call())
-    return time.perf_counter() - began
-
-
-def compile_seconds() -> Callable[[], float]:
-    """A clock that reads how long XLA has compiled since it was made; tracing counts as the sweep's own time."""
-    spent = [0.0]
-
-    def listen(event: str, duration_secs: float, **_: Any) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            spent[0] += duration_secs
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    return lambda: spent[0]
-
-
 def bare_gradients(apply: Any) -> Callable[[Any, jax.Array, jax.Array], jax.Array]:
     """The gradients of a batch's logits, compiled, by the library's own `gradient` and nothing around it."""
     return compiled(
@@ -98,7 +79,6 @@ def bare_gradients(apply: Any) -> Callable[[Any, jax.Array, jax.Array], jax.Arra
 
 def main(options: Options) -> dict[str, Any]:
     """Measure, write and print."""
-    clock = compile_seconds()
     split = data.load("mnist", "test")
     images = jnp.asarray(split.images[: max(options.images, options.batch)])
     targets = jnp.asarray(split.labels[: len(images)])
@@ -106,14 +86,16 @@ def main(options: Options) -> dict[str, Any]:
     params = model.init(jax.random.key(0), images[:1])
     gradients = bare_gradients(model.apply)
     batch = images[: options.batch], targets[: options.batch]
-    a_batch = [seconds(partial(gradients, params, *batch)) for _ in range(1 + options.repeats)][1:]
+    bare = partial(gradients, params, *batch)
+    seconds(bare)  # It compiles.
+    a_batch = [seconds(bare) for _ in range(options.repeats)]
     found = {
         "options": {name: str(value) for name, value in asdict(options).items()},
         "jax": jax.__version__,
         "device": str(jax.devices()[0]),
         "gradient_ms": 1e3 * median(a_batch) / options.batch,
-        "sweep": measure_sweep(model, params, images, targets, options, clock, partial(gradients, params, *batch)),
-        "explainers": measure_explainers(model, params, images, targets, options, partial(gradients, params, *batch)),
+        "sweep": measure_sweep(model, params, images, targets, options, bare),
+        "explainers": measure_explainers(model, params, images, targets, options, bare),
         "pooling": measure_pooling(*batch, options),
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -125,13 +107,7 @@ def main(options: Options) -> dict[str, Any]:
 
 
 def measure_sweep(
-    model: CNN,
-    params: Any,
-    images: Any,
-    targets: Any,
-    options: Options,
-    clock: Callable[[], float],
-    bare: Callable[[], Any],
+    model: CNN, params: Any, images: Any, targets: Any, options: Options, bare: Callable[[], Any]
 ) -> dict[str, float]:
     """The time of a whole sweep, of its compilation, and of as many gradients by bare calls before and after it."""
     explainers = {name: sj.EXPLAINERS[name] for name in GRADIENTS_A_MAP}
@@ -139,8 +115,8 @@ def measure_sweep(
     calls = -(-maps * sum(GRADIENTS_A_MAP.values()) // options.batch)
     before = seconds(lambda: [bare() for _ in range(calls)])
     with TemporaryDirectory() as folder:
-        compiled, began = clock(), time.perf_counter()
-        sj.parameter_randomization(
+        sweep = partial(
+            sj.parameter_randomization,
             model.apply,
             params,
             lambda key: model.init(key, images[:1]),
@@ -151,7 +127,7 @@ def measure_sweep(
             seeds=options.seeds,
             folder=Path(folder) / "run",
         )
-        whole, compiling = time.perf_counter() - began, clock() - compiled
+        _, whole, compiling = first_call(sweep, compilation_clock())
     after = seconds(lambda: [bare() for _ in range(calls)])
     return {
         "gradients": calls * options.batch,
@@ -173,12 +149,15 @@ def measure_explainers(
     for name, gradients in GRADIENTS_A_MAP.items():
         explain = sj.batched(sj.EXPLAINERS[name], model.apply)
         call = partial(explain, params, images[: options.images], targets[: options.images], jax.random.key(0))
-        turns = [(seconds(call) / options.images, seconds(bare) / options.batch) for _ in range(1 + options.repeats)]
-        ratio = median(a_map / a_gradient for a_map, a_gradient in turns[1:])
+        sides = {"map": partial(seconds, call), "gradient": partial(seconds, bare)}
+        in_turns(sides, 1)
+        turns = in_turns(sides, options.repeats)
+        a_map = [turn / options.images for turn in turns["map"]]
+        a_gradient = [turn / options.batch for turn in turns["gradient"]]
         found[name] = {
-            "ms_a_map": 1e3 * median(a_map for a_map, _ in turns[1:]),
+            "ms_a_map": 1e3 * median(a_map),
             "gradients_a_map": gradients,
-            "ratio_to_its_gradients": ratio / gradients,
+            "ratio_to_its_gradients": median(ratios(a_map, a_gradient)) / gradients,
         }
     return found
 
@@ -192,14 +171,17 @@ def measure_pooling(images: Any, targets: Any, options: Options) -> dict[str, fl
         return jax.grad(sj.class_score(model.apply, params, c))(x)
 
     plain_batch = jax.vmap(plain, in_axes=(None, 0, 0))
-    ways: list[Callable] = [jax.jit(plain_batch), bare_gradients(model.apply)]
+    library = bare_gradients(model.apply)
     # By the same kernels: another order of sums lets a tie of two places, or a ReLU near 0, fall to the other side.
-    difference = jnp.abs(compiled(plain_batch)(params, images, targets) - ways[1](params, images, targets)).max()
-    turns = [[seconds(partial(way, params, images, targets)) for way in ways] for _ in range(1 + 3 * options.repeats)]
+    difference = jnp.abs(compiled(plain_batch)(params, images, targets) - library(params, images, targets)).max()
+    ways: dict[str, Callable] = {"jax.grad": jax.jit(plain_batch), "library": library}
+    sides = {name: partial(seconds, partial(way, params, images, targets)) for name, way in ways.items()}
+    in_turns(sides, 1)
+    turns = in_turns(sides, 3 * options.repeats)
     return {
-        "jax_grad_ms": 1e3 * median(turn[0] for turn in turns[1:]),
-        "library_ms": 1e3 * median(turn[1] for turn in turns[1:]),
-        "ratio": median(turn[0] / turn[1] for turn in turns[1:]),
+        "jax_grad_ms": 1e3 * median(turns["jax.grad"]),
+        "library_ms": 1e3 * median(turns["library"]),
+        "ratio": median(ratios(turns["jax.grad"], turns["library"])),
         "largest_difference": float(difference),
     }
 

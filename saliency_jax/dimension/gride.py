@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from saliency_jax.checks import check_integer, check_number
 from saliency_jax.dimension.correlation import uniformity
 from saliency_jax.dimension.intervals import check_confidence, interval, variance
 from saliency_jax.dimension.result import Dimension, distinct_neighbours_of
@@ -53,9 +54,15 @@ def gride(
 
     Source: Denti et al., Scientific Reports 12 (2022) 20005. The outliers: DADApy 0.3's choice.
     """
-    pairs = [(entry, 2 * entry) if isinstance(entry, int | np.integer) else tuple(entry) for entry in ranges]
+    if isinstance(ranges, str) or not isinstance(ranges, Sequence):
+        raise TypeError(f"ranges must be a sequence of numbers of neighbours or pairs of them, got {ranges!r}")
+    pairs = [(entry, 2 * entry) if isinstance(entry, int | np.integer) else _pair(entry) for entry in ranges]
+    for number in (number for pair in pairs for number in pair):
+        check_integer(number, "ranges")
     if not pairs or any(len(pair) != 2 or not 1 <= pair[0] < pair[1] for pair in pairs):
         raise ValueError(f"ranges must be neighbours 1 <= k1 < k2, or k for (k, 2k), got {list(ranges)}")
+    if outlier is not None:
+        check_number(outlier, "outlier")
     if outlier is not None and not outlier > 0:
         raise ValueError(f"outlier must be positive or None, got {outlier}")
     check_confidence(confidence)
@@ -67,6 +74,12 @@ def gride(
     value, spread, count, fit, error, scale = (np.array(column, float) for column in zip(*rows, strict=True))
     low, high = interval(value, spread, confidence)
     return Dimension(value, low, high, count.astype(int), duplicates, fit, error, scale)
+
+
+def _pair(entry: Any) -> tuple[Any, ...]:
+    if not isinstance(entry, Sequence):
+        raise TypeError(f"ranges must be numbers of neighbours or pairs of them, found {entry!r}")
+    return tuple(entry)
 
 
 @partial(jax.jit, static_argnames=("near", "far"))

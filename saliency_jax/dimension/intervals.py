@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from saliency_jax.checks import check_number
+
 SHARED = 1.6
 """How many times the independent points' variance the variance on a flat torus is: 1.5 to 1.75 for dimensions 1 to 20,
 for TwoNN by line and by likelihood and for Levina-Bickel with 5 and 20 neighbours."""
@@ -44,6 +46,7 @@ def variance(influences: Array, indices: Array) -> Array:
 
 def check_confidence(confidence: float) -> None:
     """Raise ValueError unless a confidence is between 0 and 1."""
+    check_number(confidence, "confidence")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be between 0 and 1, got {confidence}")
 

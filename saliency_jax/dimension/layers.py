@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from saliency_jax.checks import check_images, check_key
+from saliency_jax.checks import check_images, check_integer, check_key, check_sequence
 from saliency_jax.dimension.gride import gride
 from saliency_jax.dimension.levina_bickel import levina_bickel
 from saliency_jax.dimension.neighbours import nearest_neighbours
@@ -96,6 +96,12 @@ def layer_dimensions(
     check_key(key, "layer_dimensions")
     if len(images) < 5:
         raise ValueError(f"images must be at least 5 to have a dimension, got {len(images)}")
+    check_sequence(ranges, int, "ranges")
+    check_integer(neighbours, "neighbours")
+    if memory is not None:
+        check_integer(memory, "memory")
+    if layers is not None:
+        check_sequence(layers, str, "layers")
     images = jnp.asarray(images)
     measured = _chosen(apply, params, images, layers)
     ranges = [k for k in ranges if 2 * k < len(images)]

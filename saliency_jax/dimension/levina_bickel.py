@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from saliency_jax.checks import check_integer
 from saliency_jax.dimension.correlation import uniformity
 from saliency_jax.dimension.intervals import check_confidence, interval, variance
 from saliency_jax.dimension.result import Dimension, distinct_neighbours_of
@@ -37,6 +38,7 @@ def levina_bickel(points: Any, *, neighbours: int = 20, unbiased: bool = False, 
 
     Source: Levina and Bickel, NIPS 2004, eq. 8 and 9; MacKay and Ghahramani, comments on it (2005).
     """
+    check_integer(neighbours, "neighbours")
     if neighbours < 3:
         raise ValueError(f"neighbours must be at least 3, got {neighbours}")
     check_confidence(confidence)

@@ -17,6 +17,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from saliency_jax.checks import check_integer, check_number
 from saliency_jax.dimension.nominations import Space, nominations_of_all, nominations_of_some, prepared
 from saliency_jax.dimension.points import as_matrix, check_points
 
@@ -66,12 +67,17 @@ def nearest_neighbours(
     """
     check_points(points)
     count = len(points)
+    check_integer(neighbours, "neighbours")
     if not 1 <= neighbours < count:
         raise ValueError(f"neighbours must be at least 1 and fewer than the {count} points, got {neighbours}")
     if groups is not None and jnp.shape(groups) != (count,):
         raise ValueError(f"groups must hold one number for each of the {count} points, got shape {jnp.shape(groups)}")
+    if period is not None:
+        check_number(period, "period")
     if period is not None and not 0 < period < np.inf:
         raise ValueError(f"period must be positive and finite, got {period}")
+    if mesh is not None and not isinstance(mesh, Mesh):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh, got {type(mesh).__name__}")
     matrix = as_matrix(points)
     if mesh is not None:
         matrix = jax.device_put(matrix, NamedSharding(mesh, PartitionSpec()))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_finite
+from saliency_jax.checks import check_finite, dtype_of
 
 
 def check_points(points: Any) -> None:
@@ -19,7 +19,7 @@ def check_points(points: Any) -> None:
         TypeError: points are not real floating point.
         ValueError: points have fewer than two axes, hold nothing, are not finite, or are all equal.
     """
-    dtype, shape = jnp.result_type(points), jnp.shape(points)
+    dtype, shape = dtype_of(points, "points"), jnp.shape(points)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(
             f"points must be floating point, got {dtype}: convert them, for instance with points.astype('float32')"

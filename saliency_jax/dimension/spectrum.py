@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from saliency_jax.checks import check_number
 from saliency_jax.dimension.intervals import check_confidence
 from saliency_jax.dimension.points import as_matrix, check_points
 from saliency_jax.dimension.result import Dimension
@@ -75,6 +76,7 @@ def pca_dimension(
 
     Source: Ansuini et al., NeurIPS 2019, section 3.4 (PC-ID).
     """
+    check_number(variance, "variance")
     if not 0 < variance < 1:
         raise ValueError(f"variance must be between 0 and 1, got {variance}")
     check_confidence(confidence)

@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from saliency_jax.checks import check_integer, check_number, check_one_key, check_sequence
 from saliency_jax.dimension.neighbours import Neighbours, among, nearest_neighbours
+from saliency_jax.dimension.points import check_points
 from saliency_jax.dimension.two_nn import Method, check_options, estimate, kept_of
 
 BLOCKS = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20)
@@ -61,6 +63,9 @@ def decimation(
 
     Source: Ansuini et al., NeurIPS 2019, block analysis; Facco et al. (2017), fig. 2.
     """
+    check_points(points)
+    check_one_key(key)
+    check_sequence(blocks, int, "blocks")
     if not blocks or min(blocks) < 1 or max(blocks) * 5 > len(points):
         raise ValueError(f"blocks must be at least 1 and leave 5 of the {len(points)} points to each, got {blocks}")
     check_options(discard, method)
@@ -110,10 +115,14 @@ def resampled(
 
     Source: Ansuini et al., NeurIPS 2019, appendix.
     """
+    check_one_key(key)
+    check_number(fraction, "fraction")
+    check_integer(repeats, "repeats")
     if not 0 < fraction <= 1 or repeats < 1:
         raise ValueError(f"fraction must be in (0, 1] and repeats at least 1, got {fraction} and {repeats}")
     check_options(discard, method)
     if not isinstance(points, Neighbours):
+        check_points(points)
         points = nearest_neighbours(points, neighbours=min(NEIGHBOURS, len(points) - 1))
     size = round(fraction * len(points.distances))
     if size < 3:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from saliency_jax.checks import check_number
 from saliency_jax.dimension.correlation import correlation
 from saliency_jax.dimension.intervals import check_confidence, interval, variance
 from saliency_jax.dimension.result import Dimension, neighbours_of
@@ -64,6 +65,7 @@ def two_nn(points: Any, *, discard: float = 0.1, method: Method = "linear", conf
 
 def check_options(discard: float, method: str) -> None:
     """Raise ValueError unless ratios can be discarded so, and the method is known."""
+    check_number(discard, "discard")
     if not 0 <= discard < 1:
         raise ValueError(f"discard must be in [0, 1), got {discard}")
     if method not in get_args(Method):

@@ -9,6 +9,7 @@ from saliency_jax.explainers.path import completed, completeness_gap, integrated
 from saliency_jax.explainers.rectifiers import deconvnet, guided_backprop, relus
 from saliency_jax.explainers.registry import EXPLAINERS
 from saliency_jax.explainers.smoothing import smoothgrad, smoothgrad_squared, vargrad
+from saliency_jax.explainers.together import together
 
 __all__ = [
     "EXPLAINERS",
@@ -35,5 +36,6 @@ __all__ = [
     "simple_taylor",
     "smoothgrad",
     "smoothgrad_squared",
+    "together",
     "vargrad",
 ]

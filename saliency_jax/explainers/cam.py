@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from saliency_jax.checks import check_image, check_score_output
+from saliency_jax.checks import check_function, check_image, check_score_output
 from saliency_jax.explainers.rectifiers import guided_backprop
 from saliency_jax.tracing.naming import Planned, plan_of
 from saliency_jax.tracing.taps import (
@@ -51,6 +51,7 @@ def grad_cam(
 
     Source: Selvaraju et al. 2017, equations 1 and 2.
     """
+    check_function(score, "score")
     check_image(image)
     image = jnp.asarray(image)
     if image.ndim != 3:

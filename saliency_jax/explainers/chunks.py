@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array, lax
 
+from saliency_jax.checks import check_integer
 from saliency_jax.tracing.memory import samples_at_once
 
 
@@ -27,6 +28,7 @@ def fold_chunks(step: Callable[[Any, Array, Array], Any], initial: Any, count: i
         ValueError: count or at_once is under 1.
     """
     at_once = samples_at_once() if at_once is None else at_once
+    check_integer(at_once, "at_once")
     if count < 1 or at_once < 1:
         raise ValueError(f"the number of samples and at_once must be at least 1, got {count} and {at_once}")
     chunks = -(-count // at_once)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from saliency_jax.checks import check_image, check_score_output
+from saliency_jax.checks import check_function, check_image, check_score_output
 from saliency_jax.explainers.baseline import broadcast_baseline
 from saliency_jax.explainers.quadrature import quadrature
 from saliency_jax.tracing.canonical import canonical_convolutions
@@ -49,6 +49,7 @@ def deep_lift(score: Score, image: Image, key: Any = None, *, baseline: Any = 0.
 
     Source: Shrikumar, Greenside and Kundaje 2017, section 3.5.1; Ancona et al. 2018, equation 6.
     """
+    check_function(score, "score")
     check_image(image)
     image = jnp.asarray(image)
     baseline = broadcast_baseline(baseline, image)

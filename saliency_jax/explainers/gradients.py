@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jaxtyping import ArrayLike
 
-from saliency_jax.checks import check_image
+from saliency_jax.checks import check_function, check_image
 from saliency_jax.explainers.baseline import broadcast_baseline
 from saliency_jax.tracing.acceleration import accelerated_gradient
 from saliency_jax.typing import Image, Map, Score
@@ -30,6 +30,7 @@ def gradient(score: Score, image: Image, key: Any = None) -> Map:
 
     Source: Simonyan, Vedaldi and Zisserman 2014, section 3 (there the absolute maximum over channels).
     """
+    check_function(score, "score")
     check_image(image)
     return accelerated_gradient(score)(jnp.asarray(image))
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float, Shaped
 
-from saliency_jax.checks import check_image
+from saliency_jax.checks import check_floating, check_function, check_image, check_map
 from saliency_jax.explainers.baseline import broadcast_baseline
 from saliency_jax.explainers.chunks import fold_chunks
 from saliency_jax.explainers.quadrature import quadrature
@@ -54,6 +54,7 @@ def integrated_gradients(
 
     Source: Sundararajan, Taly and Yan 2017, equation 1; the local form: Ancona et al. 2018.
     """
+    check_function(score, "score")
     check_image(image)
     image = jnp.asarray(image)
     start = broadcast_baseline(baseline, image)
@@ -81,10 +82,13 @@ def completeness_gap(
         baseline: the x0 of the explanation.
 
     Raises:
+        TypeError: the score is no function, or the map or the image not floating point.
         ValueError: the map or the baseline does not fit the image.
 
     Source: Sundararajan, Taly and Yan 2017, proposition 1.
     """
+    check_function(score, "score")
+    check_floating(attribution, "attribution")
     check_image(image)
     image = jnp.asarray(image)
     if jnp.shape(attribution) != image.shape:
@@ -109,11 +113,15 @@ def completed(explain: Explainer, *, baseline: ArrayLike = 0.0) -> Explainer:
         An explainer whose maps sum to f(x) - f(x0). An image equal to its baseline keeps its map.
 
     Raises:
+        TypeError: explain is no function.
         ValueError: when called, the baseline does not fit the image.
     """
 
+    check_function(explain, "explain")
+
     def explain_completely(score: Score, image: Image, key: Any = None) -> Map:
         attribution = explain(score, image, key)
+        check_map(attribution, image)
         share = jnp.square(jnp.asarray(image) - broadcast_baseline(baseline, jnp.asarray(image)))
         total = jnp.sum(share)
         gap = completeness_gap(score, image, attribution, baseline=baseline)

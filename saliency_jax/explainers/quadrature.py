@@ -6,14 +6,18 @@ from collections.abc import Callable
 
 import numpy as np
 
+from saliency_jax.checks import check_integer
+
 
 def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """The points in [0, 1] and the weights of a rule of `steps` points, in float64.
 
     Raises:
         ValueError: the rule is unknown or steps is too small for it.
+        TypeError: steps is no integer.
     """
-    if rule not in QUADRATURES:
+    check_integer(steps, "steps")
+    if not isinstance(rule, str) or rule not in QUADRATURES:
         raise ValueError(f"rule must be one of {sorted(QUADRATURES)}, got {rule!r}")
     least = 2 if rule in ("trapezoid", "paper") else 1
     if steps < least:

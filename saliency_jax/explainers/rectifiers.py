@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from saliency_jax.checks import check_image, check_score_output
+from saliency_jax.checks import check_function, check_image, check_score_output
 from saliency_jax.tracing.acceleration import fast_pooling
 from saliency_jax.tracing.canonical import canonical_convolutions
 from saliency_jax.tracing.naming import plan_of
@@ -58,6 +58,7 @@ def relus(score: Score, image: Image) -> tuple[str, ...]:
         score: `score(image) -> scalar`.
         image: one image.
     """
+    check_function(score, "score")
     check_image(image)
     plan = plan_of(score, jnp.asarray(image)).plan
     return tuple(operation.name for operation in plan.everything() if operation.kind == "relu")
@@ -76,6 +77,7 @@ def deconvolved(site: Site, cotangent: Array) -> tuple[Array]:
 
 
 def _with_relu_rule(score: Score, image: Image, rule: BackwardRule) -> Map:
+    check_function(score, "score")
     check_image(image)
     planned = plan_of(fast_pooling(score), jnp.asarray(image))
     check_score_output(planned.outputs)

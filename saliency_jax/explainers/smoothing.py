@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from saliency_jax.checks import check_image, check_key
+from saliency_jax.checks import check_finite_number, check_function, check_image, check_integer, check_key, check_map
 from saliency_jax.explainers.chunks import fold_chunks
 from saliency_jax.keys import named
 from saliency_jax.typing import Explainer, Image, Map, Score
@@ -43,7 +45,7 @@ def smoothgrad(explain: Explainer, *, samples: int = 50, noise: float = 0.15, at
 
     Source: Smilkov et al. 2017, equation 1; without absolute values, as the notebooks of Adebayo et al. 2018 call it.
     """
-    return _over_noise(explain, "smoothgrad", lambda moments: moments.mean, samples, noise, at_once)
+    return OverNoise(explain, _mean, "smoothgrad", samples, noise, at_once)
 
 
 def smoothgrad_squared(
@@ -55,14 +57,7 @@ def smoothgrad_squared(
 
     Source: Hooker et al. 2019, section 4.1.
     """
-    return _over_noise(
-        explain,
-        "smoothgrad_squared",
-        lambda moments: jnp.square(moments.mean) + moments.deviations / moments.samples,
-        samples,
-        noise,
-        at_once,
-    )
+    return OverNoise(explain, _mean_square, "smoothgrad_squared", samples, noise, at_once)
 
 
 def vargrad(explain: Explainer, *, samples: int = 50, noise: float = 0.15, at_once: int | None = None) -> Explainer:
@@ -75,45 +70,87 @@ def vargrad(explain: Explainer, *, samples: int = 50, noise: float = 0.15, at_on
     Source: Adebayo et al. 2018 (workshop), "Local explanation methods for deep neural networks lack sensitivity to
     parameter values", section 2.
     """
-    return _over_noise(
-        explain, "vargrad", lambda moments: moments.deviations / moments.samples, samples, noise, at_once
-    )
+    return OverNoise(explain, _variance, "vargrad", samples, noise, at_once)
 
 
-def _over_noise(
-    explain: Explainer,
-    name: str,
-    summary: Callable[[Moments], Array],
-    samples: int,
-    noise: float,
-    at_once: int | None,
-) -> Explainer:
-    if samples < 1:
-        raise ValueError(f"samples must be at least 1, got {samples}")
-    if noise < 0:
-        raise ValueError(f"noise must be a fraction of the image's range and not negative, got {noise}")
-    if at_once is not None and at_once < 1:
-        raise ValueError(f"at_once must be at least 1, got {at_once}")
+@dataclass(frozen=True)
+class OverNoise:
+    """What the wrappers return: an explainer that says what it is made of, so that others can share its noisy copies.
 
-    def explain_smoothly(score: Score, image: Image, key: Any = None) -> Map:
+    Attributes:
+        explain, samples, noise, at_once: as the arguments of `smoothgrad`.
+        summary: the map from the moments of the copies' maps.
+        name: of the wrapper, for its errors.
+    """
+
+    explain: Explainer
+    summary: Callable[[Moments], Array]
+    name: str
+    samples: int
+    noise: float
+    at_once: int | None
+
+    def __post_init__(self) -> None:
+        check_function(self.explain, "explain")
+        check_integer(self.samples, "samples")
+        check_finite_number(self.noise, "noise")
+        if self.samples < 1:
+            raise ValueError(f"samples must be at least 1, got {self.samples}")
+        if self.noise < 0:
+            raise ValueError(f"noise must be a fraction of the image's range and not negative, got {self.noise}")
+        if self.at_once is not None:
+            check_integer(self.at_once, "at_once")
+            if self.at_once < 1:
+                raise ValueError(f"at_once must be at least 1, got {self.at_once}")
+
+    def __call__(self, score: Score, image: Image, key: Any = None) -> Map:
+        """The statistic for one image."""
         check_image(image)
-        check_key(key, name)
+        check_key(key, self.name)
         image = jnp.asarray(image)
-        scale = noise * (jnp.max(image) - jnp.min(image))
+        [moments] = moments_of_maps(self, [self.samples], score, image, key)
+        return self.summary(moments)
 
-        def explain_sample(i: Array) -> Array:
-            sample_key = jax.random.fold_in(key, i)
-            draw = jax.random.normal(sample_key, image.shape, image.dtype)
-            return explain(score, image + scale * draw, named(sample_key, "explain"))
 
-        def add_chunk(moments: Moments, indices: Array, valid: Array) -> Moments:
-            return _merged(moments, jax.vmap(explain_sample)(indices), valid)
+def moments_of_maps(
+    over: OverNoise, counts: Sequence[int], score: Score, image: Array, key: Any
+) -> tuple[Moments, ...]:
+    """The moments of the maps of the first counts[0], counts[1], ... noisy copies: counts rise.
 
-        zeros = jnp.zeros_like(image)
-        empty = Moments(jnp.zeros((), image.dtype), zeros, zeros)
-        return summary(fold_chunks(add_chunk, empty, samples, at_once=at_once))
+    Cost: explanations of the last count of copies.
+    """
+    scale = over.noise * (jnp.max(image) - jnp.min(image))
 
-    return explain_smoothly
+    def explain_sample(i: Array) -> Array:
+        sample_key = jax.random.fold_in(key, i)
+        draw = jax.random.normal(sample_key, image.shape, image.dtype)
+        found = over.explain(score, image + scale * draw, named(sample_key, "explain"))
+        check_map(found, image)
+        return found
+
+    zeros = jnp.zeros_like(image)
+    moments = Moments(jnp.zeros((), image.dtype), zeros, zeros)
+    found = []
+    for first, last in pairwise((0, *counts)):
+
+        def add_chunk(moments: Moments, indices: Array, valid: Array, first: int = first) -> Moments:
+            return _merged(moments, jax.vmap(explain_sample)(first + indices), valid)
+
+        moments = fold_chunks(add_chunk, moments, last - first, at_once=over.at_once)
+        found.append(moments)
+    return tuple(found)
+
+
+def _mean(moments: Moments) -> Array:
+    return moments.mean
+
+
+def _mean_square(moments: Moments) -> Array:
+    return jnp.square(moments.mean) + moments.deviations / moments.samples
+
+
+def _variance(moments: Moments) -> Array:
+    return moments.deviations / moments.samples
 
 
 def _merged(moments: Moments, maps: Array, valid: Array) -> Moments:

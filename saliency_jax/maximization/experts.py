@@ -93,7 +93,9 @@ def _check(images: Any, deviation: float, argument: str) -> None:
     if not is_concrete(images) or np.ndim(images) < 2 or len(images) < 2 or 0 in np.shape(images):
         raise ValueError(f"images must be at least two whose values are known, got shape {np.shape(images)}")
     check_finite(images, "images")
-    if not 0 < deviation < math.inf:
+    if isinstance(deviation, bool) or not isinstance(deviation, int | float | np.number):
+        raise TypeError(f"{argument} must be one real number, got {deviation!r}")
+    if not 0 < deviation < float(np.finfo(np.float32).max) ** 0.5:
         raise ValueError(f"{argument} must be positive and finite, got {deviation}")
 
 

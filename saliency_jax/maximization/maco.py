@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_images, is_concrete
+from saliency_jax.checks import check_floating, check_images, is_concrete
 from saliency_jax.maximization.parameterizations import Parameterization, Shape, check_spatial, half_spectrum
 
 
@@ -57,6 +57,7 @@ def maco(magnitude: Any) -> Parameterization:
     Source: Fel et al. 2023, "Unlocking feature visualization for deeper networks with magnitude constrained
     optimization", section 3.
     """
+    check_floating(magnitude, "magnitude")
     magnitude = np.asarray(magnitude, np.float64)
     if magnitude.ndim != 3 or magnitude.size == 0:
         raise ValueError(f"magnitude must be [height, width // 2 + 1, channel], got shape {magnitude.shape}")

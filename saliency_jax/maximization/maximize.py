@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
-from saliency_jax.checks import check_image, check_key, check_score_output, is_concrete
+from saliency_jax.checks import check_function, check_image, check_integer, check_key, check_score_output, is_concrete
 from saliency_jax.maximization.ascent import Objective, Trace, climb, joined, keys, optax_module
 from saliency_jax.maximization.parameterizations import Parameterization, Shape, pixels
 from saliency_jax.maximization.redirection import redirected
@@ -85,6 +85,9 @@ def maximize_activation(
 
     Cost: steps + 1 gradients of the score. Outside of `jax.jit` each call traces and compiles its own program.
     """
+    check_function(score, "score")
+    for argument, value in (("steps", steps), ("redirected_steps", redirected_steps), ("copies", copies)):
+        check_integer(value, argument)
     if not 0 <= redirected_steps < steps:
         raise ValueError(f"steps must be at least 1 and more than redirected_steps, got {steps} and {redirected_steps}")
     if copies < 1 or (copies > 1 and transform is None):

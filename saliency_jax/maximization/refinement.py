@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from saliency_jax.checks import check_image
+from saliency_jax.checks import check_finite_number, check_function, check_image, check_integer
 from saliency_jax.maximization.ascent import Objective, Trace, climb, optax_module
 from saliency_jax.maximization.maximize import Maximum, check_score, check_terms
 from saliency_jax.maximization.parameterizations import pixels
@@ -56,6 +56,12 @@ def refine(
 
     Cost: steps + 1 gradients at each sharpness.
     """
+    check_function(score, "score")
+    check_integer(steps, "steps")
+    if not isinstance(sharpness, Sequence):
+        raise TypeError(f"sharpness must be a sequence of numbers, got {sharpness!r}")
+    for b in sharpness:
+        check_finite_number(b, "sharpness")
     if steps < 1 or not sharpness or not all(b > 0 for b in sharpness):
         raise ValueError(f"steps and every sharpness must be positive, got {steps} and {tuple(sharpness)}")
     check_image(image)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from saliency_jax.checks import check_finite_number, check_function
 from saliency_jax.maximization.units import ScoreOfParams, of_params
 from saliency_jax.tracing.execution import Visited, Visitor, where
 from saliency_jax.tracing.naming import plan_with_params
@@ -43,6 +44,8 @@ def smoothed(score: Score, sharpness: Any) -> Score:
     """
     if isinstance(sharpness, int | float) and not 0 < sharpness < math.inf:
         raise ValueError(f"sharpness must be positive and finite, got {sharpness}")
+    check_function(score, "score")
+    check_finite_number(sharpness, "sharpness")
     sharp = of_params(score)
 
     def smooth(params: Any, image: Any) -> Array:

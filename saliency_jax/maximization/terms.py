@@ -9,6 +9,8 @@ from typing import Any
 import jax.numpy as jnp
 from jax import Array
 
+from saliency_jax.checks import check_finite_number
+
 Term = Callable[[Array], Array]
 """`term(image) -> scalar`, added to the score: a log density, or a penalty with its sign."""
 
@@ -56,3 +58,4 @@ def check_weight(weight: Any, argument: str = "weight") -> None:
     """Raise ValueError where a weight that is a plain number is negative or not finite."""
     if isinstance(weight, int | float) and not 0 <= weight < math.inf:
         raise ValueError(f"{argument} must not be negative and be finite, got {weight}")
+    check_finite_number(weight, argument)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from saliency_jax.checks import check_function, check_integer, check_number
 from saliency_jax.keys import numbered
 
 Transform = Callable[[Any, Array], Array]
@@ -21,6 +22,9 @@ Transform = Callable[[Any, Array], Array]
 
 def compose(*transforms: Transform) -> Transform:
     """One after the other, each with a key of its own: `fold_in(key, place)`."""
+
+    for one in transforms:
+        check_function(one, "transforms")
 
     def transform(key: Any, image: Array) -> Array:
         keys = numbered(key, len(transforms))
@@ -37,6 +41,7 @@ def jitter(pixels: int) -> Transform:
     Raises:
         ValueError: pixels is under 1.
     """
+    check_integer(pixels, "pixels")
     if pixels < 1:
         raise ValueError(f"pixels must be at least 1, got {pixels}")
 
@@ -54,6 +59,8 @@ def scale(low: float, high: float) -> Transform:
     Raises:
         ValueError: not 0 < low <= high.
     """
+    check_number(low, "low")
+    check_number(high, "high")
     if not 0 < low <= high < math.inf:
         raise ValueError(f"low and high must be factors with 0 < low <= high, got {low} and {high}")
 
@@ -71,6 +78,8 @@ def crop(low: float, high: float) -> Transform:
     Raises:
         ValueError: not 0 < low <= high <= 1.
     """
+    check_number(low, "low")
+    check_number(high, "high")
     if not 0 < low <= high <= 1:
         raise ValueError(f"low and high must be fractions with 0 < low <= high <= 1, got {low} and {high}")
 
@@ -97,6 +106,7 @@ def rotate(degrees: float) -> Transform:
     Raises:
         ValueError: degrees is not positive.
     """
+    check_number(degrees, "degrees")
     if not 0 < degrees < math.inf:
         raise ValueError(f"degrees must be positive, got {degrees}")
 
@@ -124,6 +134,7 @@ def noise(deviation: float) -> Transform:
     Raises:
         ValueError: deviation is not positive.
     """
+    check_number(deviation, "deviation")
     if not 0 < deviation < math.inf:
         raise ValueError(f"deviation must be positive, got {deviation}")
     return lambda key, image: image + deviation * jax.random.normal(key, image.shape, image.dtype)

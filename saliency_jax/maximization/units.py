@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_finite, check_floating, is_concrete
+from saliency_jax.checks import check_finite, check_floating, dtype_of, is_concrete
 from saliency_jax.tracing import activations
 from saliency_jax.typing import Apply, Params, Score
 
@@ -137,7 +137,7 @@ def _tap_score(apply: Apply, params: Params, tap: str | int, read: Callable[[Arr
 
 
 def _check_integer(channel: Any) -> None:
-    if jnp.shape(channel) != () or not jnp.issubdtype(jnp.result_type(channel), jnp.integer):
+    if jnp.shape(channel) != () or not jnp.issubdtype(dtype_of(channel, "channel"), jnp.integer):
         raise TypeError(f"channel must be one integer, got {channel!r}")
 
 

@@ -16,7 +16,7 @@ from saliency_jax.sanity.summary import mean_interval
 def similarity_bars(dataset: xr.Dataset, *, metrics: Sequence[str] = ("spearman_abs", "spearman")) -> Figure:
     """One panel a metric, one bar an explainer: the similarity at the last stage, with its null.
 
-    Bars are means over images and seeds with 95% bootstrap intervals; the grey marks are the nulls, the trained model's
+    Bars are means over images and seeds with 95% bootstrap intervals; the diamonds are the nulls, the trained model's
     maps of different images against each other.
 
     Args:
@@ -45,7 +45,7 @@ def similarity_bars(dataset: xr.Dataset, *, metrics: Sequence[str] = ("spearman_
         nulls = mean_interval(scores["null"].sel(null_kind="other_image"), dims=("image",))
         mean, low, high = (np.asarray(bars[part]) for part in ("mean", "low", "high"))
         colours = ["0.75" if name in CONTROLS else COLOURS[0] for name in names]
-        axes.barh(rows, mean, height=0.62, color=colours, label="trained against randomized")
+        axes.barh(rows, mean, height=0.62, color=colours, label="the same image")
         axes.errorbar(mean, rows, xerr=np.maximum([mean - low, high - mean], 0), fmt="none", ecolor="black", capsize=2)
         null = {part: np.asarray(nulls[part]) for part in ("mean", "low", "high")}
         axes.errorbar(

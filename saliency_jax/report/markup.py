@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from html import escape
+from importlib import resources
 from xml.etree.ElementTree import Element
 
 Child = Element | str
 
-VOID = ("meta",)
+VOID = ("meta", "input")
 """Of the elements that are used here those without an end."""
+
+VERBATIM = ("style", "script")
+"""Those whose text is not escaped: it is this package's own."""
 
 ALLOWED = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What a browser may load for a page: nothing but the pictures and the style inside it."""
@@ -39,7 +45,7 @@ def table(
     made = node(
         "table",
         None,
-        node("caption", None, caption),
+        node("caption", None, node("span", None, caption)),
         node("thead", None, node("tr", None, *(node("th", {"scope": "col"}, cell) for cell in head))),
         node("tbody", None, *body),
     )
@@ -48,25 +54,38 @@ def table(
     return node("div", {"class": "scrolls", "role": "region", "tabindex": "0", "aria-label": caption}, made)
 
 
-def document(title: str, style: str, *body: Element) -> str:
-    """A whole page that loads nothing.
+def own_file(name: str) -> str:
+    """The text of a file of this package."""
+    return resources.files("saliency_jax.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def document(title: str, style: str, *body: Element, script: str = "") -> str:
+    """A whole page that loads nothing, in the style that all pages share.
 
     Args:
         title: of the window.
-        style: the CSS, from this package: it is not escaped.
+        style: further CSS, from this package: it is not escaped.
         body: its elements.
+        script: run when the page has been read, from this package: it is not escaped. A browser is told to run this
+            script and no other.
     """
+    allowed = ALLOWED
+    scripts = []
+    if script:
+        digest = b64encode(sha256(script.encode()).digest()).decode()
+        allowed = f"{ALLOWED}; script-src 'sha256-{digest}'"
+        scripts = [node("script", None, script)]
     head = node(
         "head",
         None,
         node("meta", {"charset": "utf-8"}),
-        node("meta", {"http-equiv": "Content-Security-Policy", "content": ALLOWED}),
+        node("meta", {"http-equiv": "Content-Security-Policy", "content": allowed}),
         node("meta", {"name": "viewport", "content": "width=device-width, initial-scale=1"}),
         node("meta", {"name": "color-scheme", "content": "light dark"}),
         node("title", None, title),
-        node("style", None, style),
+        node("style", None, f"{own_file('page.css')}\n{style}"),
     )
-    page = node("html", {"lang": "en"}, head, node("body", None, *body))
+    page = node("html", {"lang": "en"}, head, node("body", None, *body, *scripts))
     return f"<!DOCTYPE html>\n{_written(page)}\n"
 
 
@@ -74,7 +93,7 @@ def _written(element: Element) -> str:
     """An element as text. ElementTree's own writer leaves < in attributes, which is allowed and hard to check."""
     attributes = "".join(f' {name}="{escape(value)}"' for name, value in element.items())
     text = element.text or ""
-    inner = (text if element.tag == "style" else escape(text)) + "".join(
+    inner = (text if element.tag in VERBATIM else escape(text)) + "".join(
         _written(child) + escape(child.tail or "") for child in element
     )
     return f"<{element.tag}{attributes}>" + ("" if element.tag in VOID else f"{inner}</{element.tag}>")

@@ -20,8 +20,10 @@ from saliency_jax.plotting.prototype_pictures import (
     picture,
 )
 from saliency_jax.plotting.style import readable
-from saliency_jax.report.embedded_pictures import is_small, shown, store, stored
+from saliency_jax.report.embedded_pictures import is_small, store, stored
 from saliency_jax.report.markup import document, node, table
+from saliency_jax.report.prototype_points import explained_section
+from saliency_jax.report.prototypes_by_class import prototypes_section
 
 
 def prototype_page(
@@ -81,8 +83,8 @@ def prototype_page(
     ]
     sections = [
         *([_accuracy(accuracy)] if accuracy else []),
-        _explained(explained, patches, class_names, labels),
-        _prototypes(patches, class_names),
+        explained_section(explained, patches, class_names, labels),
+        prototypes_section(patches, class_names),
         *([_settings(settings)] if settings else []),
     ]
     links = [
@@ -156,153 +158,3 @@ def _settings(settings: Mapping[str, Any]) -> Element:
         node("h2", None, "Settings"),
         table("What this page was made with", ["Setting", "Value"], rows),
     )
-
-
-def _explained(
-    explained: xr.Dataset, patches: xr.Dataset, class_names: Sequence[str], labels: Sequence[int] | np.ndarray | None
-) -> Element:
-    articles = [
-        _points(explained.isel(image=i), patches, class_names, i, None if labels is None else int(labels[i]))
-        for i in range(explained.sizes["image"])
-    ]
-    percentile = explained.attrs.get("percentile", 95)
-    return node(
-        "section",
-        {"id": "explained"},
-        node("h2", None, "Explained images"),
-        node(
-            "p",
-            None,
-            "A part of the image looks like a prototype, which is a part of the training image beside it. The "
-            "similarity of the two times the weight of the prototype for the class gives points, and the points of "
-            f"all prototypes add up to the logit. Boxes hold all that is above the {percentile:g}th percentile of a "
-            "similarity map. Maps are each scaled by themselves, from violet (lowest) to yellow (highest).",
-        ),
-        *articles,
-    )
-
-
-def _points(one: xr.Dataset, patches: xr.Dataset, class_names: Sequence[str], i: int, label: int | None) -> Element:
-    """The table of one image."""
-    predicted, target = class_names[int(one.logits.values.argmax())], class_names[int(one.target)]
-    answer = f"Predicted: {predicted}." + ("" if label is None else f" True class: {class_names[label]}.")
-    rows = [_points_row(one.isel(rank=rank), patches, class_names, i, rank) for rank in range(one.sizes["rank"])]
-    others = patches.sizes["prototype"] - one.sizes["rank"]
-    foot = [
-        node("tr", None, node("th", {"scope": "row", "colspan": "7"}, text), node("td", None, f"{float(value):.3f}"))
-        for text, value in ((f"All {others} other prototypes", one.others), (f"Logit of class {target}", one.logit))
-    ]
-    head = [
-        "Prototype",
-        "Part of this image",
-        "The prototype",
-        "Training image",
-        "Similarity map",
-        "Similarity",
-        "\N{MULTIPLICATION SIGN} weight",
-        "= points",
-    ]
-    return node(
-        "article",
-        {"class": "numbers"},
-        node("h3", {"id": f"explained-{i}"}, f"Image {i}: evidence for class {target}"),
-        node("p", None, answer),
-        table(f"Points of image {i} for class {target}", head, rows, foot),
-    )
-
-
-def _points_row(
-    ranked: xr.Dataset, patches: xr.Dataset, class_names: Sequence[str], i: int, rank: int
-) -> list[Element | str]:
-    number = int(ranked.prototype)
-    origin = patches.isel(prototype=number)
-    name, source = class_names[int(origin.prototype_class)], int(origin.source)
-    here, there = (box.sel(side=list(SIDES)).values for box in (ranked.box, origin.source_box))
-    shape, training_shape = ((int(x.attrs["height"]), int(x.attrs["width"])) for x in (ranked, patches))
-    return [
-        node("div", None, node("a", {"href": f"#row-{number}"}, str(number)), f" of class {name}"),
-        shown(f"image-{i}", shape, f"Image {i}, a box on the part like prototype {number}", box=here),
-        shown(f"prototype-{number}", _size(there), f"Prototype {number}, a part of an image of class {name}"),
-        shown(f"training-{source}", training_shape, f"Training image {source}, a box on prototype {number}", box=there),
-        shown(f"map-{i}-{rank}", shape, f"Where image {i} is like prototype {number}", box=here),
-        f"{float(ranked.similarity):.3f}",
-        f"{float(ranked.weight):.3f}",
-        f"{float(ranked.points):.3f}",
-    ]
-
-
-def _prototypes(patches: xr.Dataset, class_names: Sequence[str]) -> Element:
-    classes = patches.prototype_class.values
-    folded = [
-        _class_prototypes(patches.isel(prototype=np.flatnonzero(classes == c)), class_names, int(c))
-        for c in np.unique(classes)
-    ]
-    without = [name for c, name in enumerate(class_names) if c not in classes]
-    said = [node("p", None, f"Classes without prototypes: {', '.join(without)}.")] if without else []
-    return node(
-        "section",
-        {"id": "prototypes"},
-        node("h2", None, "All prototypes"),
-        node(
-            "p",
-            None,
-            "Each prototype with the training image that it is a part of, and the training images that have the "
-            "patches nearest to it. An image of another class than the prototype's has a dashed frame, and its class "
-            "is named.",
-        ),
-        *said,
-        *folded,
-    )
-
-
-def _class_prototypes(own: xr.Dataset, class_names: Sequence[str], c: int) -> Element:
-    count, neighbours = own.sizes["prototype"], own.sizes["neighbour"]
-    agreeing = int((own.image_class == c).sum())
-    prototypes = f"{count} prototype" + ("" if count == 1 else "s")
-    head = ["Number", "The prototype", "Training image", *(f"Nearest {k + 1}" for k in range(neighbours))]
-    return node(
-        "details",
-        None,
-        node(
-            "summary",
-            None,
-            node("strong", None, f"Class {class_names[c]}"),
-            f": {prototypes}, {agreeing} of {count * neighbours} nearest images are of this class",
-        ),
-        table(
-            f"Prototypes of class {class_names[c]}",
-            head,
-            [_gallery_row(own.isel(prototype=j), class_names) for j in range(count)],
-        ),
-    )
-
-
-def _gallery_row(origin: xr.Dataset, class_names: Sequence[str]) -> list[Element | str]:
-    number, own, source = (int(x) for x in (origin.prototype, origin.prototype_class, origin.source))
-    shape = (int(origin.attrs["height"]), int(origin.attrs["width"]))
-    there = origin.source_box.sel(side=list(SIDES)).values
-    boxes = origin.box.sel(side=list(SIDES)).values
-    nearest = []
-    for k in range(origin.sizes["neighbour"]):
-        place, found = int(origin.image[k]), int(origin.image_class[k])
-        text = f"Training image {place} of class {class_names[found]}, a box on the patch nearest to prototype {number}"
-        kind = "" if found == own else "other"
-        said = [node("span", None, f"distance {float(origin.distance[k]):.2g}")]
-        if found != own:
-            said.append(node("span", {"class": "class"}, f"of class {class_names[found]}"))
-        nearest.append(
-            node("div", {"class": "near"}, shown(f"training-{place}", shape, text, box=boxes[k], kind=kind), *said)
-        )
-    return [
-        node("span", {"id": f"row-{number}"}, str(number)),
-        shown(
-            f"prototype-{number}", _size(there), f"Prototype {number}, a part of an image of class {class_names[own]}"
-        ),
-        shown(f"training-{source}", shape, f"Training image {source}, a box on prototype {number}", box=there),
-        *nearest,
-    ]
-
-
-def _size(box: np.ndarray) -> tuple[int, int]:
-    top, bottom, left, right = (int(side) for side in box)
-    return bottom - top, right - left

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -89,6 +89,8 @@ def ball_of(radius: Any, image_range: tuple[float, float] | None, images: Any, g
         raise ValueError(f"gap must be at most the radius {radius:g}, got {gap!r}")
     if image_range is None:
         return Ball(float(radius), -math.inf, math.inf, float(gap))
+    if not isinstance(image_range, Sequence) or len(image_range) != 2:
+        raise ValueError(f"image_range must be two finite numbers, the lower first, got {image_range!r}")
     low, high = map(float, image_range)
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"image_range must be two finite numbers, the lower first, got {image_range!r}")
@@ -101,14 +103,15 @@ def ball_of(radius: Any, image_range: tuple[float, float] | None, images: Any, g
 
 
 def check_positive(value: Any, argument: str) -> None:
-    """Raise ValueError unless a value is one positive finite number."""
-    if np.ndim(value) != 0 or not math.isfinite(value) or value <= 0:
+    """Raise ValueError unless a value is one positive number that float32 can hold."""
+    number = isinstance(value, (int, float, np.number, np.ndarray, Array)) and not isinstance(value, bool)
+    if not number or np.ndim(value) != 0 or not 0 < value <= float(np.finfo(np.float32).max):
         raise ValueError(f"{argument} must be one positive number, got {value!r}")
 
 
 def check_count(value: Any, argument: str, least: int) -> None:
-    """Raise ValueError unless a value is an integer of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+    """Raise ValueError unless a value is an integer of at least `least`; one past 32 bits is refused as well."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or not least <= value < 2**31:
         raise ValueError(f"{argument} must be an integer of at least {least}, got {value!r}")
 
 

@@ -112,7 +112,7 @@ def continuity(
     ball, search = ball_of(radius, image_range, of.images, gap), check_search(samples, kinks, ascent, "l2")
     shifts = _checked_shifts(translations, of.images.shape)
     check_moves(of, search, ball)
-    settings = _Settings(search, shifts, None if scaling is None else hashable(scaling))
+    settings = _Settings(search, shifts, hashable(scaling))
     numbers = _Numbers(ball, broadcast_fill(fill, of.images))
     parts = {
         name: found_by(measured(_constants, explain, settings, numbers, of, draws=POINTS)["largest"], measure)

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from saliency_jax.checks import check_finite_number, check_function, check_images
 from saliency_jax.keys import named, numbered
 from saliency_jax.robustness.balls import check_count, check_positive
 from saliency_jax.robustness.measurement import (
@@ -84,6 +85,7 @@ def square_removal(largest: int, *, fill: float = 0.0) -> Perturbation:
         ValueError: largest is no positive integer; when it is used, such a square hides the whole image.
     """
     check_count(largest, "largest", 1)
+    check_finite_number(fill, "fill")
     return SquareRemoval(int(largest), float(fill))
 
 
@@ -153,6 +155,10 @@ def infidelity(
         apply, params, images, targets, explainers, measure="infidelity", key=key, kind=kind, batch_size=batch_size
     )
     check_count(samples, "samples", 1)
+    check_function(perturbation, "perturbation")
+    check_finite_number(baseline, "baseline")
+    if not isinstance(in_score_units, Collection):
+        raise TypeError(f"in_score_units must be names of explainers, got {in_score_units!r}")
     if unknown := [name for name in in_score_units if name not in explainers]:
         raise ValueError(f"in_score_units must be names of explainers {list(explainers)}, got {unknown}")
     height, width = of.images.shape[1:3]
@@ -177,13 +183,17 @@ PERTURBATIONS = "perturbations"
 
 def _drawn(perturbation: Perturbation, image: Array, key: Any, i: Array) -> Array:
     found = perturbation(image, jax.random.fold_in(key, i))
-    if found.shape != image.shape:
-        raise ValueError(f"perturbation must give an array shaped like the image {image.shape}, got {found.shape}")
+    if getattr(found, "shape", None) != image.shape:
+        what = getattr(found, "shape", None) or type(found).__name__
+        raise ValueError(f"perturbation must give an array shaped like the image {image.shape}, got {what}")
     return found
 
 
 def perturbations(images: Images, perturbation: Perturbation, *, key: Any, samples: int) -> Array:
     """What `infidelity` takes away from the images for the same key, `[sample, *images.shape]`."""
+    check_function(perturbation, "perturbation")
+    check_count(samples, "samples", 1)
+    check_images(images)
     images = jnp.asarray(images)
     keys = numbered(named(key, PERTURBATIONS), len(images))
 

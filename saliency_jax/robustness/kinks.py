@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from saliency_jax.checks import check_function, check_image, check_integer, check_one_key
 from saliency_jax.keys import numbered
 from saliency_jax.tracing import canonical_convolutions
 from saliency_jax.tracing.execution import Visited
@@ -56,6 +57,12 @@ def nearest_kinks(score: Score, image: Array, key: Any, count: int) -> Kinks:
 
     Cost: two forward passes for each of 8 directions, and one gradient for each kink.
     """
+    check_function(score, "score")
+    check_image(image)
+    check_one_key(key)
+    check_integer(count, "count")
+    if count < 0:
+        raise ValueError(f"count must not be negative, got {count}")
     planned = plan_of(score, image)
     relus = {tap.name: tap.shape for tap in planned_taps(planned) if tap.kind == "relu"}
     if not relus:

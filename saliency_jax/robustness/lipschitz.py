@@ -99,7 +99,7 @@ def lipschitz_estimate(
     for argument, value in (("map_norm", map_norm), ("image_norm", image_norm)):
         check_norm(value, argument, ("l1", "l2", "linf"))
     check_moves(of, search, ball)
-    settings = _Settings(search, map_norm, image_norm, None if scaling is None else hashable(scaling))
+    settings = _Settings(search, map_norm, image_norm, hashable(scaling))
     parts = {
         name: found_by(measured(_estimates, explain, settings, ball, of, draws=POINTS)["largest"], measure)
         for name, explain in of.explainers.items()

@@ -86,7 +86,7 @@ def subject(
 
 
 def hashable(f: Any) -> Any:
-    """A function that a compiled program can be remembered by: itself, or what stands for it where it has no hash."""
+    """What a compiled program can be remembered by: `f` itself, None too, or a stand-in where it has no hash."""
     try:
         hash(f)
     except TypeError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +13,7 @@ import xarray as xr
 from jax import Array
 from jaxtyping import ArrayLike
 
+from saliency_jax.checks import check_finite_number
 from saliency_jax.keys import named
 from saliency_jax.robustness.balls import check_count
 from saliency_jax.robustness.fills import broadcast_fill
@@ -146,7 +147,11 @@ def _checked(of: Subject, patch: int, direction: Direction, ranking: Ranking, pa
 
 
 def _check_range(values: Array, argument: str, image_range: tuple[float, float]) -> None:
+    if not isinstance(image_range, Sequence) or len(image_range) != 2:
+        raise ValueError(f"image_range must be two numbers, the lower first, got {image_range!r}")
     low, high = image_range
+    for end in image_range:
+        check_finite_number(end, "image_range")
     least, most = float(values.min()), float(values.max())
     if not low < high or least < low or most > high:
         raise ValueError(f"{argument} must lie in image_range {image_range!r}, found values {least:g} to {most:g}")

@@ -91,7 +91,7 @@ def max_sensitivity(
     ball = ball._replace(gap=LEAST_WAY * ball.radius)
     check_norm(map_norm, "map_norm", ("l1", "l2", "linf"))
     check_moves(of, search, ball)
-    settings = _Settings(search, map_norm, None if scaling is None else hashable(scaling))
+    settings = _Settings(search, map_norm, hashable(scaling))
     parts = {}
     for name, explain in of.explainers.items():
         found = measured(_farthest, explain, settings, ball, of, draws=POINTS)
@@ -147,7 +147,7 @@ def average_sensitivity(
     ball, search = ball_of(radius, image_range, of.images), check_search(samples, 0, 0, norm)
     check_norm(map_norm, "map_norm", ("l1", "l2", "linf"))
     check_moves(of, search, ball)
-    settings = _Settings(search, map_norm, None if scaling is None else hashable(scaling))
+    settings = _Settings(search, map_norm, hashable(scaling))
     parts = {}
     for name, explain in of.explainers.items():
         found = measured(_moved, explain, settings, ball, of, draws=POINTS)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import Float
 
+from saliency_jax.checks import check_integer
 from saliency_jax.similarity.pairs import floating
 
 BINS = 100
@@ -76,6 +77,8 @@ def histogram_entropy(x: Float[Array, ...], *, bins: int | str = BINS) -> Float[
     """
     if isinstance(bins, str) and bins not in BIN_RULES:
         raise ValueError(f"bins must be a number or one of {sorted(BIN_RULES)}, got {bins!r}")
+    if not isinstance(bins, str):
+        check_integer(bins, "bins")
     if not isinstance(bins, str) and bins < 1:
         raise ValueError(f"bins must be at least 1, got {bins}")
     # An eighth: the range of what a float can hold then fits into one, and its reciprocal is no subnormal number.

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from saliency_jax.checks import check_number
 from saliency_jax.keys import named
 from saliency_jax.tracing.layers import leaf_paths, same_structure
 from saliency_jax.typing import Init, Params
@@ -47,6 +48,7 @@ def truncated_normal(stddev: float = PAPER_STDDEV) -> Fresh:
 
     Source: Adebayo et al. 2018, appendix on implementation.
     """
+    check_number(stddev, "stddev")
     if not 0 < stddev < math.inf:
         raise ValueError(f"stddev must be positive and finite, got {stddev}")
 
@@ -62,6 +64,7 @@ def uniform(scale: float = PAPER_STDDEV) -> Fresh:
     Raises:
         ValueError: scale is not positive and finite.
     """
+    check_number(scale, "scale")
     if not 0 < scale < math.inf:
         raise ValueError(f"scale must be positive and finite, got {scale}")
     return _leaf_by_leaf(lambda key, leaf: jax.random.uniform(key, leaf.shape, leaf.dtype, -scale, scale))

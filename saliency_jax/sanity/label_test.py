@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
 
-from saliency_jax.checks import check_images, check_key, check_targets
+from saliency_jax.checks import check_images, check_key, check_number, check_targets
 from saliency_jax.sanity.fingerprint import digest
 from saliency_jax.sanity.protocols import PROTOCOLS, ExplainedClass, metrics_for
 from saliency_jax.sanity.sweep import Progress, checked_sweep, run
@@ -116,8 +116,13 @@ def data_randomization(
     """
     check_images(images)
     check_key(key, "data_randomization")
+    check_number(least_fitted, "least_fitted")
     if not 0 <= least_fitted <= 1:
         raise ValueError(f"least_fitted must be in [0, 1], got {least_fitted}")
+    if explained_class not in get_args(ExplainedClass):
+        raise ValueError(f"explained_class must be one of {list(get_args(ExplainedClass))}, got {explained_class!r}")
+    if fit is not None and not isinstance(fit, Fit):
+        raise TypeError(f"fit must be a Fit, got {type(fit).__name__}")
     if not same_structure(true_params, random_params):
         raise ValueError(
             "random_params must have the structure of true_params, got "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +12,10 @@ import xarray as xr
 from jax import Array
 from jax.sharding import Mesh
 
+from saliency_jax.explainers.together import together
 from saliency_jax.keys import named
+from saliency_jax.meshes import placed_like
+from saliency_jax.processes import everywhere
 from saliency_jax.sanity.measurement import Comparison, ModelState
 from saliency_jax.sanity.nulls import NULLS, null_partners
 from saliency_jax.sanity.protocols import ExplainedClass
@@ -59,12 +62,22 @@ class Sweep(NamedTuple):
 
     def explain(self, name: str) -> Callable[[Params, Array], Array]:
         """One explainer for all images, compiled once: `(params, classes) -> maps`. All models share its noise."""
-        run = batched(self.explainers[name], self.apply, batch_size=self.batch_size, mesh=self.mesh)
+        explain_all = self.explain_together([name])
+        return lambda params, classes: explain_all(params, classes)[name]
 
-        def explain(params: Params, classes: Array) -> Array:
-            maps = run(params, self.images, classes, named(self.key, "explain"))
-            # The metrics cost little beside the maps: one device takes them all.
-            return maps if self.mesh is None else jax.device_put(maps, self.mesh.devices.flat[0])
+    def explain_together(self, names: Iterable[str]) -> Callable[[Params, Array], dict[str, Array]]:
+        """Explainers that share their work for all images, one program: `(params, classes) -> {name: maps}`."""
+        explainers = together({name: self.explainers[name] for name in names})
+        run = batched(explainers, self.apply, batch_size=self.batch_size, mesh=self.mesh)
+
+        def explain(params: Params, classes: Array) -> dict[str, Array]:
+            # Random weights are drawn whole; those of a model that no device can hold take the places of the trained.
+            maps = run(placed_like(params, self.params), self.images, classes, named(self.key, "explain"))
+            if self.mesh is None:
+                return maps
+            # The metrics cost little beside the maps: one device takes them all, of several processes one in each.
+            # By NumPy they are bound to no device, and go with parameters that lie on one device or on many.
+            return {name: jnp.asarray(np.asarray(everywhere(found))) for name, found in maps.items()}
 
         return explain
 
@@ -108,24 +121,39 @@ def measure_null(sweep: Sweep, reference: Callable[[], Array]) -> xr.Dataset:
     )
 
 
-def measure_explainer(
-    sweep: Sweep, explain: Callable, reference: Callable[[], Array], seed: int, explained: np.ndarray
-) -> xr.Dataset:
-    """One explainer's maps of one seed's models, compared with its maps of the trained model.
+def measure_explainers(
+    sweep: Sweep,
+    explain: Callable[[Params, Array], dict[str, Array]],
+    reference: Callable[[], dict[str, Array]],
+    seed: int,
+    explained: np.ndarray,
+) -> dict[str, xr.Dataset]:
+    """The maps of one seed's models by explainers that share their work, compared with those of the trained model.
 
     Args:
         sweep: the test.
-        explain: `sweep.explain(name)`.
+        explain: `sweep.explain_together(names)`.
         reference: gives the trained model's maps.
         seed: which random models.
         explained: the class to explain, `[stage, image]`.
+
+    Returns:
+        name -> its part of the test.
     """
     kept = sweep.kept_images if seed == sweep.seeds[0] else 0
-    compared, pictures = [], []
+    trained = reference()
+    compared: dict[str, list[Comparison]] = {name: [] for name in trained}
+    pictures = {name: [maps[:kept]] for name, maps in trained.items()}
     for k in range(len(sweep.stages)):
-        maps = explain(strongly_typed(sweep.randomized(seed, k)), jnp.asarray(explained[k]))
-        compared.append(sweep.compare(reference(), maps))
-        pictures.append(maps[:kept])
+        of_stage = explain(strongly_typed(sweep.randomized(seed, k)), jnp.asarray(explained[k]))
+        for name, maps in of_stage.items():
+            compared[name].append(sweep.compare(trained[name], maps))
+            pictures[name].append(maps[:kept])
+    return {name: _of_explainer(sweep, compared[name], pictures[name]) for name in trained}
+
+
+def _of_explainer(sweep: Sweep, compared: list[Comparison], pictures: list[Array]) -> xr.Dataset:
+    """The part of one explainer and seed: its comparisons at every stage, and the pictures that are kept, if any."""
     found = _stacked(compared, Comparison)
     variables: dict[str, Any] = {
         "similarity": (("stage", "metric", "image"), _float32(found.scores)),
@@ -133,8 +161,8 @@ def measure_explainer(
         "nonfinite_maps": ("stage", np.asarray(found.nonfinite, np.int32)),
     }
     coordinates = {"stage": list(sweep.stages), "metric": list(sweep.metrics)}
-    if kept:
-        drawn = np.stack([reference()[:kept], *pictures]).astype(np.float32)
+    if len(pictures[0]):
+        drawn = np.stack(pictures).astype(np.float32)
         variables["maps"] = (("model", "kept_image", "height", "width", "channel"), drawn)
         coordinates["model"] = [TRAINED, *sweep.stages]
     return xr.Dataset(variables, coords=coordinates)

@@ -107,6 +107,8 @@ def seed_numbers(seeds: int | Sequence[int]) -> tuple[int, ...]:
         TypeError: they are not integers.
     """
     rule = "seeds must be a positive number or different integers in [0, 2**32)"
+    if isinstance(seeds, int) and seeds > 2**32:
+        raise ValueError(f"{rule}, got {seeds!r}")
     try:
         numbers = tuple(range(seeds)) if isinstance(seeds, int) else tuple(map(operator.index, seeds))
     except TypeError as error:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from saliency_jax.checks import check_sequence
 from saliency_jax.tracing.layers import Layer, leaf_paths, same_structure
 from saliency_jax.typing import Params
 
@@ -44,6 +45,7 @@ def randomize(params: Params, fresh: Params, layers: Sequence[Layer]) -> Params:
     Raises:
         ValueError: fresh has another structure or another shape, or a layer has a path that params have not.
     """
+    check_sequence(layers, Layer, "layers")
     if not same_structure(params, fresh):
         raise ValueError(
             f"fresh must have the structure of params, got {jax.tree.structure(fresh)} for {jax.tree.structure(params)}"
@@ -78,6 +80,7 @@ def stages(layers: Sequence[Layer], *, order: Order = "top_down") -> tuple[tuple
     """
     if order not in ORDERS:
         raise ValueError(f"order must be one of {list(ORDERS)}, got {order!r}")
+    check_sequence(layers, Layer, "layers")
     if not layers:
         raise ValueError("layers must not be empty")
     names = [layer.name for layer in layers]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 from jaxtyping import ArrayLike, Float, Int
 
-from saliency_jax.checks import check_finite, check_images
+from saliency_jax.checks import check_finite, check_images, check_number, dtype_of
 from saliency_jax.keys import numbered
 from saliency_jax.typing import Images
 
@@ -111,6 +111,7 @@ def pixel_count(fraction: float, shape: tuple[int, ...]) -> int:
     Raises:
         ValueError: fraction is outside [0, 1].
     """
+    check_number(fraction, "fraction")
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction must be in [0, 1], got {fraction}")
     return math.floor(fraction * shape[1] * shape[2] + 0.5)
@@ -122,6 +123,7 @@ def checked_fill(fill: ArrayLike, images: Array) -> Array:
     Raises:
         ValueError: fill fits no channels, or is not finite.
     """
+    dtype_of(fill, "fill")
     colour = jnp.asarray(fill, images.dtype)
     if colour.shape not in ((), images.shape[-1:]):
         raise ValueError(f"fill must be a number or one for each channel {images.shape[-1:]}, got shape {colour.shape}")
@@ -131,5 +133,5 @@ def checked_fill(fill: ArrayLike, images: Array) -> Array:
 
 def check_ranking(ranking: Any) -> None:
     """Raise ValueError unless ranking is a name in RANKINGS."""
-    if ranking not in RANKINGS:
+    if not isinstance(ranking, str) or ranking not in RANKINGS:
         raise ValueError(f"ranking must be one of {list(RANKINGS)}, got {ranking!r}")

@@ -14,10 +14,12 @@ import xarray as xr
 from jax.sharding import Mesh
 
 from saliency_jax.checks import check_images, check_key, check_targets
+from saliency_jax.explainers.together import families_of
+from saliency_jax.processes import by_writer, in_step
 from saliency_jax.results import open_run, part
 from saliency_jax.sanity.fingerprint import describe, digest
 from saliency_jax.sanity.measurement import comparison, model_state
-from saliency_jax.sanity.parts import TRAINED, Sweep, measure_explainer, measure_models, measure_null, strongly_typed
+from saliency_jax.sanity.parts import TRAINED, Sweep, measure_explainers, measure_models, measure_null, strongly_typed
 from saliency_jax.sanity.protocols import ExplainedClass
 from saliency_jax.scores import class_count
 from saliency_jax.typing import Apply, Explainer, Images, Metric, Params
@@ -93,41 +95,44 @@ def run(sweep: Sweep, configuration: Mapping[str, Any], *, folder: Path | str | 
     Args:
         sweep: the test.
         configuration: what its numbers depend on beside the sweep's own entries, as plain values.
-        folder: where finished parts are kept.
+        folder: where finished parts are kept; of several processes the first alone looks there and writes.
         progress: called as `progress(name, done, total)` after each part.
     """
     folder = None if folder is None else Path(folder)
     if folder is not None:
-        open_run(folder, _configuration(sweep) | dict(configuration))
+        by_writer(partial(open_run, folder, _configuration(sweep) | dict(configuration)))
     total, done = len(sweep.seeds) + len(sweep.explainers) * (1 + len(sweep.seeds)), 0
 
     def finished(name: str, measure: Callable[[], xr.Dataset]) -> xr.Dataset:
         nonlocal done
-        measured = part(folder, name, measure)
+        measured = in_step(partial(part, folder, name), measure)
         done += 1
         progress(name, done, total)
         return measured
 
     models = {seed: finished(f"models-{seed}", partial(measure_models, sweep, seed)) for seed in sweep.seeds}
-    nulls, compared = [], []
-    for name in sweep.explainers:
-        explain = sweep.explain(name)
+    nulls: dict[str, xr.Dataset] = {}
+    compared: dict[str, xr.Dataset] = {}
+    for family in families_of(sweep.explainers).values():
+        explain = sweep.explain_together(family)
         # Computed when it is first asked for: a resumed run may not need it.
         reference = cache(partial(explain, sweep.params, sweep.targets))
-        nulls.append(finished(f"null-{name}", partial(measure_null, sweep, reference)))
-        of_seeds = []
+        for name in family:
+            nulls[name] = finished(f"null-{name}", partial(measure_null, sweep, partial(_of_name, reference, name)))
+        of_seeds: dict[str, list[xr.Dataset]] = {name: [] for name in family}
         for seed in sweep.seeds:
             explained = models[seed]["explained_class"].to_numpy()
-            measure = partial(measure_explainer, sweep, explain, reference, seed, explained)
-            of_seeds.append(finished(f"maps-{name}-{seed}", measure))
-        of_explainer = xr.concat([d.drop_vars("maps", errors="ignore") for d in of_seeds], dim="seed", join="exact")
-        compared.append(of_explainer.assign(maps=of_seeds[0]["maps"]) if "maps" in of_seeds[0] else of_explainer)
+            # All explainers of a family are measured where the part of one of them is not there.
+            measured = cache(partial(measure_explainers, sweep, explain, reference, seed, explained))
+            for name in family:
+                of_seeds[name].append(finished(f"maps-{name}-{seed}", partial(_of_name, measured, name)))
+        compared |= {name: _along_seeds(parts) for name, parts in of_seeds.items()}
     explainers, seeds = list(sweep.explainers), list(sweep.seeds)
     whole = xr.merge(
         [
             xr.concat(list(models.values()), dim="seed", join="exact"),
-            xr.concat(nulls, dim="explainer", join="exact"),
-            xr.concat(compared, dim="explainer", join="exact"),
+            xr.concat([nulls[name] for name in explainers], dim="explainer", join="exact"),
+            xr.concat([compared[name] for name in explainers], dim="explainer", join="exact"),
         ],
         join="exact",
     )
@@ -138,6 +143,16 @@ def run(sweep: Sweep, configuration: Mapping[str, Any], *, folder: Path | str | 
     )
     whole = whole.assign_coords(explainer=explainers, seed=seeds, image=np.arange(len(sweep.images)))
     return whole.transpose("null_kind", "explainer", "metric", "model", "stage", "seed", "image", ..., *pixels)
+
+
+def _of_name(found: Callable[[], Mapping[str, Any]], name: str) -> Any:
+    return found()[name]
+
+
+def _along_seeds(parts: list[xr.Dataset]) -> xr.Dataset:
+    """The parts of one explainer; the maps are those of the first seed."""
+    whole = xr.concat([part.drop_vars("maps", errors="ignore") for part in parts], dim="seed", join="exact")
+    return whole.assign(maps=parts[0]["maps"]) if "maps" in parts[0] else whole
 
 
 def _check_functions(named: Any, argument: str) -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float, Int
 
+from saliency_jax.checks import check_integer
 from saliency_jax.similarity.correlation import pearson, spearman
 from saliency_jax.similarity.pairs import as_pair, floating, planes
 from saliency_jax.similarity.scaling import by_largest_magnitude, to_unit_interval
@@ -154,6 +155,8 @@ def hog_released_code(
 
 
 def _check_options(shape: tuple[int, ...], cell: int, block: int, orientations: int) -> None:
+    for argument, value in (("cell", cell), ("block", block), ("orientations", orientations)):
+        check_integer(value, argument)
     if min(cell, block, orientations) < 1:
         raise ValueError(f"cell, block and orientations must be at least 1, found {cell}, {block} and {orientations}")
     side, largest = cell * block, min(shape) // block

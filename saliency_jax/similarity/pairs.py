@@ -6,6 +6,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
+from saliency_jax.checks import dtype_of
+
 
 def floating(x: ArrayLike, name: str = "x") -> Array:
     """The array in its own floating dtype, float16 and bfloat16 widened to float32.
@@ -14,6 +16,7 @@ def floating(x: ArrayLike, name: str = "x") -> Array:
         TypeError: if the dtype is not a real floating one.
         ValueError: if the array is empty.
     """
+    dtype_of(x, name)
     x = jnp.asarray(x)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"{name} must be an array of floats, found dtype {x.dtype}")

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array, lax
 from jaxtyping import Float
 
+from saliency_jax.checks import check_finite_number, check_integer
 from saliency_jax.similarity.pairs import as_pair, planes
 from saliency_jax.similarity.scaling import by_largest_magnitude, to_unit_interval
 
@@ -57,6 +58,8 @@ def ssim(
     """
     a, b = as_pair(a, b)
     a, b = planes(a), planes(b)
+    for argument, value in (("sigma", sigma), ("data_range", data_range), ("k1", k1), ("k2", k2)):
+        check_finite_number(value, argument)
     if sigma <= 0 or data_range <= 0:
         raise ValueError(f"sigma and data_range must be positive, found {sigma} and {data_range}")
     weights = _window_weights(window, size, sigma)
@@ -135,6 +138,8 @@ def ssim_released_code(a: Float[Array, ...], b: Float[Array, ...]) -> Float[Arra
 
 def _window_weights(window: str, size: int | None, sigma: float) -> np.ndarray:
     """The weights of a window along one axis, summing to one."""
+    if size is not None:
+        check_integer(size, "size")
     if size is not None and (size < 3 or size % 2 == 0):
         raise ValueError(f"size must be odd and at least 3, found {size}")
     match window:

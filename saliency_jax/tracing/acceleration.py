@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 
+from saliency_jax.checks import check_score_output
 from saliency_jax.tracing.canonical import canonical_convolutions
 from saliency_jax.tracing.interpreter import rewrite
 from saliency_jax.tracing.pooling import pooling_rule
@@ -24,9 +26,19 @@ def accelerated_gradient(score: Score) -> Callable:
     Returns:
         `gradient(image) -> array`, itself differentiable.
 
+    Raises:
+        TypeError: when called, the score is not one real number.
+
     Cost: the score is traced three times instead of once.
     """
-    return canonical_convolutions(jax.grad(fast_pooling(score)))
+    pooled = fast_pooling(score)
+
+    def checked(image: Any) -> Any:
+        value = pooled(image)
+        check_score_output(value)
+        return value
+
+    return canonical_convolutions(jax.grad(checked))
 
 
 def fast_pooling(f: Callable) -> Callable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from saliency_jax.checks import check_integer, check_sequence
 from saliency_jax.tracing.taps import Tap
 
 _MERGES = ("concatenation", "sum")
@@ -24,7 +25,10 @@ def block_outputs(found: Sequence[Tap], *, depth: int = 1) -> tuple[Tap, ...]:
 
     Raises:
         ValueError: depth is under 1.
+        TypeError: found are no taps, or depth is no integer.
     """
+    check_sequence(found, Tap, "found")
+    check_integer(depth, "depth")
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
     names = ["/".join(tap.name.split("/")[:depth]) for tap in found]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from saliency_jax.checks import check_images
+from saliency_jax.checks import check_function, check_images, check_integer, check_sequence
 from saliency_jax.tracing.compat import (
     Equation,
     Jaxpr,
@@ -88,7 +88,10 @@ def blocks(found: Sequence[Layer], *, depth: int = 1) -> tuple[Layer, ...]:
 
     Raises:
         ValueError: depth is under 1.
+        TypeError: found are no layers, or depth is no integer.
     """
+    check_sequence(found, Layer, "found")
+    check_integer(depth, "depth")
     if depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
     joined: dict[str, tuple[str, ...]] = {}
@@ -116,6 +119,7 @@ def same_structure(a: Params, b: Params) -> bool:
 
 def first_uses(apply: Apply, params: Params, images: Images) -> dict[int, _Use]:
     """Leaf index -> where it first meets the image, for the floating-point leaves that do and that matter."""
+    check_function(apply, "apply")
     leaves, structure = jax.tree.flatten(params)
     try:
         traced = trace(lambda leaves, x: apply(jax.tree.unflatten(structure, leaves), x), leaves, images)

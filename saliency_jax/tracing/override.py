@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 from jax import Array
 
+from saliency_jax.checks import check_function
 from saliency_jax.tracing.execution import Visited, Visitor, run
 from saliency_jax.tracing.naming import Planned, plan_of
 from saliency_jax.tracing.operations import KINDS, Operation
@@ -69,10 +70,14 @@ def override(f: Callable, rules: Mapping[str, BackwardRule]) -> Callable:
         A function of the same arguments and results.
 
     Raises:
+        TypeError: f is no function, or rules no mapping.
         ValueError: a kind that does not exist.
         ValueError: when called, a rule applies inside an equation that cannot be entered; it is named.
     """
-    unknown = sorted(set(rules) - set(KINDS))
+    check_function(f, "f")
+    if not isinstance(rules, Mapping):
+        raise TypeError(f"rules must be a mapping of kinds to backward rules, got {rules!r}")
+    unknown = sorted(map(str, set(rules) - set(KINDS)))
     if unknown:
         raise ValueError(f"rules must be for kinds among {', '.join(KINDS)}; got {', '.join(unknown)}")
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_images, is_concrete
+from saliency_jax.checks import check_function, check_images, is_concrete
 from saliency_jax.tracing.execution import Visited, where
 from saliency_jax.tracing.naming import Planned, plan_with_params
 from saliency_jax.tracing.operations import Operation, Plan, turns
@@ -55,6 +55,7 @@ def taps(apply: Apply, params: Params, images: Images) -> tuple[Tap, ...]:
         ValueError: images are no batch of images, or params do not fit the model.
         TypeError: images are not floating point.
     """
+    check_function(apply, "apply")
     check_images(images)
     return planned_taps(plan_with_params(apply, params, images))
 
@@ -78,7 +79,10 @@ def activations(
             images; or images are no batch.
         TypeError: images are not floating point.
     """
+    check_function(apply, "apply")
     check_images(images)
+    if names is not None and (isinstance(names, str) or not isinstance(names, Sequence)):
+        raise TypeError(f"names must be a sequence of names or numbers of activations, got {names!r}")
     images = jnp.asarray(images)
     planned = plan_with_params(apply, params, images)
     found = planned_taps(planned)
@@ -106,6 +110,8 @@ def resolve(planned: Planned, address: str | int) -> str:
     Raises:
         ValueError: there is none, or it does not depend on what is explained.
     """
+    if not isinstance(address, (str, int)):
+        raise TypeError(f"layer must be the name or the number of an activation, got {address!r}")
     found = planned_taps(planned)
     if isinstance(address, int):
         if not 0 <= address < len(found):

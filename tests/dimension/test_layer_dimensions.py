@@ -36,6 +36,7 @@ def network(key):
     return apply, {name: layer(k, *shape) for (name, shape), k in zip(shapes.items(), keys, strict=True)}
 
 
+@pytest.mark.slow
 def test_each_estimate_is_that_of_the_activations(network, images, key):
     apply, params = network
     layers = ("conv/relu", "hidden", "logits")

@@ -57,5 +57,5 @@ def test_what_is_no_image_is_refused(explain, bad, error, message):
 
 
 def test_score_that_is_no_scalar_is_refused(image):
-    with pytest.raises(TypeError, match="scalar"):
+    with pytest.raises(TypeError, match="score must give one real floating-point number"):
         gradient(jnp.sin, image)

@@ -140,6 +140,7 @@ def test_gap_of_a_map_of_another_shape_is_refused():
         completeness_gap(jnp.sum, jnp.ones(SHAPE), jnp.ones((2, 2)))
 
 
+@pytest.mark.slow
 def test_completed_map_sums_to_the_change_and_is_nearer_to_the_exact_one():
     with jax.enable_x64(True):
         random = np.random.default_rng(8)

@@ -57,6 +57,7 @@ def test_every_framework_gives_the_plain_model_s_map(explain, name):
     assert len(relus(class_score(*made(name), 1), IMAGE)) == 3
 
 
+@pytest.mark.slow
 @EXPLAINERS
 def test_the_map_is_one_eager_under_vmap_and_remat_and_from_a_score_without_parameters(explain):
     apply, params = made("plain_cnn")
@@ -243,6 +244,7 @@ def test_what_a_callback_adds_from_outside_is_left_alone(explain):
     np.testing.assert_array_equal(explain(score, IMAGE), 3.0 * (IMAGE > 0 if explain is guided_backprop else 1))
 
 
+@pytest.mark.slow
 @EXPLAINERS
 def test_nothing_is_kept_of_other_parameters(explain):
     apply, params = made("plain_cnn")

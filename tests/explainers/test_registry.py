@@ -45,6 +45,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPECTED)
 def test_an_explainer_has_the_papers_settings(name):
     found = jax.jit(lambda x: EXPLAINERS[name](score, x, KEY))(IMAGE)

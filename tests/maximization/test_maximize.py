@@ -65,6 +65,7 @@ def bumps(image):
     return jnp.sum(jnp.sin(image))
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_bits_and_another_key_other_ones(key):
     transform = mx.compose(mx.jitter(1), mx.noise(0.1))
 
@@ -82,6 +83,7 @@ def test_the_same_key_gives_the_same_bits_and_another_key_other_ones(key):
     assert len(set(np.asarray(first.trace.score).tolist())) == 6
 
 
+@pytest.mark.slow
 def test_many_units_at_once_are_the_units_one_by_one(key):
     apply, params = linear()
     keys = jax.random.split(key, 2)

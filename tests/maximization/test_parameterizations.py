@@ -42,6 +42,7 @@ def test_fourier_images_begin_with_the_deviation_asked_for_and_the_spectrum_fall
     assert abs(slope + 1) < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_image_comes_back_from_its_code(shape, key):
     image = jax.random.uniform(key, shape, minval=0.1, maxval=0.9)
@@ -116,6 +117,7 @@ def test_a_decoders_code_is_penalized_and_its_maximum_that_of_the_closed_form(ke
     np.testing.assert_allclose(found.trace.objective[-1], squared / 2, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_magnitude_of_maco_is_the_fixed_one_before_and_after_the_ascent(shape, key):
     images = np.random.default_rng(0).random((5, *shape)).astype(np.float32)

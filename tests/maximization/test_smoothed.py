@@ -30,6 +30,7 @@ def test_relus_become_softplus_and_those_cut_off_differences_of_two(sharpness):
     np.testing.assert_allclose(found, expected.sum(), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_maxima_become_log_sum_exps_padding_left_out():
     sharpness = 3.0
     image = IMAGE.astype(np.float64)

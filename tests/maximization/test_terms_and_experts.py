@@ -13,6 +13,7 @@ IMAGES = RANDOM.random((9, 3, 4, 1)).astype(np.float32)
 OTHERS = RANDOM.random((4, 3, 4, 1)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_penalties_are_the_sums_that_they_say():
     for image in (IMAGES[0], np.zeros((3, 4, 1), np.float32)):
         np.testing.assert_allclose(mx.l2(0.3)(jnp.asarray(image)), -0.3 * np.sum(image**2), rtol=1e-6)

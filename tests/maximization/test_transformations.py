@@ -11,6 +11,7 @@ from saliency_jax import maximization as mx
 IMAGE = np.random.default_rng(0).random((9, 7, 2)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_jitter_shifts_by_whole_pixels_every_way(key):
     padded = np.pad(IMAGE, ((2, 2), (2, 2), (0, 0)), mode="edge")
     shifted = {(i, j): padded[i : i + 9, j : j + 7] for i in range(5) for j in range(5)}

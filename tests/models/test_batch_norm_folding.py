@@ -23,6 +23,7 @@ def drawn(model):
     )
 
 
+@pytest.mark.slow
 def test_a_folded_network_gives_the_same():
     batch, plain = (InceptionV3(normalization=kind, **SETTINGS) for kind in ("batch", "folded"))
     variables = drawn(batch)

@@ -54,6 +54,7 @@ def test_the_counts_are_the_published_ones():
     assert count == 27_161_264 - (768 * 128 + 2 * 128) - (128 * 768 * 25 + 2 * 768) - (768 * 1000 + 1000)
 
 
+@pytest.mark.slow
 # Szegedy et al. (2016), table 1, and the sizes in torchvision's comments.
 @pytest.mark.parametrize(
     "last, shape",
@@ -73,6 +74,7 @@ def test_activations_have_the_published_sizes(last, shape):
     assert shapes("graph_2015", size=299, last=last)[2].shape == (1, *shape)
 
 
+@pytest.mark.slow
 def test_two_parts_are_the_whole(key):
     settings, places = dict(INCEPTIONS["graph_2015"]), np.random.default_rng(1).normal(size=(1, 12, 12, 6))
     places = places.astype(np.float32)
@@ -91,6 +93,7 @@ def test_two_parts_are_the_whole(key):
         np.testing.assert_allclose(high.apply(variables, between), expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", ["Mixed_5c", "Mixed_7c"])
 @VARIANTS
 def test_pooling_branches_pool_as_scipy_does(variant, block):
@@ -114,6 +117,7 @@ def test_pooling_branches_pool_as_scipy_does(variant, block):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_training_normalizes_by_the_batch_and_drops_out(key):
     places = np.random.default_rng(3).normal(size=(4, 3, 3, 8)).astype(np.float32)
     model = InceptionV3(classes=5, first="Mixed_7c")
@@ -163,6 +167,7 @@ def test_images_that_are_none_are_refused(images, error, message):
         InceptionV3().init(jax.random.key(0), images)
 
 
+@pytest.mark.slow
 def test_the_last_spatial_layer_is_the_papers_for_grad_cam():
     model, variables, _ = shapes("graph_2015", size=107)
     spatial = [tap for tap in sj.taps(model.apply, variables, image(107)) if len(tap.shape) == 4]

@@ -55,6 +55,7 @@ def test_the_paper_redraws_kernels_and_biases_alike(key):
     assert_drawn_from(params["params"]["dense"]["bias"], 0.01)
 
 
+@pytest.mark.slow
 def test_the_released_cnn_draws_kernels_at_a_tenth_and_sets_biases_to_a_tenth(key):
     params = jax.jit(CNN(units=256).init)(key, jnp.zeros((1, 12, 12, 1)))["params"]
     for layer in params.values():

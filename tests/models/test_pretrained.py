@@ -32,6 +32,7 @@ def test_the_stages_are_in_the_order_of_execution(name):
     assert sum(leaf.size for leaf in jax.tree.leaves(params["params"])) == PARAMETERS[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "pixels", "logits"),
     [
@@ -47,6 +48,7 @@ def test_logits_equal_those_of_torch(name, pixels, logits):
     np.testing.assert_allclose(found, kept[logits], rtol=1e-4, atol=1e-4 * np.abs(kept[logits]).max())
 
 
+@pytest.mark.slow
 def test_mobilenet_predicts_what_tensorflow_lite_does():
     """The interpreter of TensorFlow 2.21 on the same four images, in 8 bits: its classes and their probabilities.
 

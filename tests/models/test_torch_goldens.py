@@ -41,6 +41,7 @@ def marked(case):
     return pytest.param(case, id=case.label, marks=pytest.mark.slow if slow else ())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", [marked(case) for case in MADE["CASES"]])
 def test_logits_are_pytorch_s(case, tmp_path):
     shapes, expected = golden(case)

@@ -88,6 +88,7 @@ def test_attention_activations_and_norms_are_recognized():
     assert "unknown" not in kinds
 
 
+@pytest.mark.slow
 def test_maps_are_finite():
     model, x = ViT(**SMALL), image(12, 12, 3)
     variables = drawn(model, x.shape)

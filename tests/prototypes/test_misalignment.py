@@ -59,6 +59,7 @@ def test_a_network_that_looks_elsewhere_is_not(images):
     assert found.accuracy_before == pytest.approx(right.mean())
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_batches(images):
     model = model_of(elsewhere, 6)
     variables = drawn(model, images)

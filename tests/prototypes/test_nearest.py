@@ -70,6 +70,7 @@ def pure_and_shared():
     return images, variables
 
 
+@pytest.mark.slow
 def test_pruning_keeps_what_has_enough_images_of_its_own_class_among_the_nearest():
     images, variables = pure_and_shared()
     # Classes of the three nearest, by `owners` and LABELS: 000 | 122 | 110 | 122 | 221 | 010, for classes 0 0 1 1 2 2.

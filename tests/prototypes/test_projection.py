@@ -26,6 +26,7 @@ def places(sources):
     return np.stack([sources.image, sources.row, sources.column], axis=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("distance", ["l2", "cosine"])
 @pytest.mark.parametrize("batch_size", [80, 3])
 def test_every_prototype_goes_to_the_nearest_patch_of_its_class(distance, batch_size):
@@ -141,6 +142,7 @@ def test_a_class_without_prototypes_needs_no_image():
     assert (found.sources.image >= 0).all()
 
 
+@pytest.mark.slow
 def test_projection_in_float64_is_exact():
     model = model_of()
     with jax.enable_x64(True):

@@ -42,6 +42,7 @@ def test_parameters_have_the_originals_shapes(variables, images):
     assert jax.tree.map(jnp.shape, made) == jax.tree.map(np.shape, variables)
 
 
+@pytest.mark.slow
 def test_patches_distances_similarities_and_logits_are_the_originals(arrays, variables, images, compared):
     patches = MODEL.apply(variables, images, method="patches")
     np.testing.assert_allclose(np.transpose(patches, (0, 3, 1, 2)), arrays["z"], atol=1e-6)
@@ -131,6 +132,7 @@ def assert_trees_close(found, expected, **bounds):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, **bounds), found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_logits_losses_and_all_gradients_are_those_of_torch(kind):
     model, (images, labels) = model_of(kind), batch_of(kind)
@@ -147,6 +149,7 @@ def test_logits_losses_and_all_gradients_are_those_of_torch(kind):
     assert_trees_close(gradient, part(kind, "gradient"), atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["regular", "cosine"])
 def test_joint_epochs_are_those_of_torchs_adam_with_its_weight_decay_and_lowered_rates(kind, key):
     model, (images, labels) = model_of(kind), batch_of(kind)

@@ -21,6 +21,7 @@ def drawn(seed=0, *, images=2, side=(3, 4), depth=5, count=4):
     return random.randn(images, *side, depth), random.randn(count, depth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_maps_and_minima_are_those_by_hand(kind):
     features, prototypes = drawn()

@@ -1,5 +1,8 @@
 """Training through the stages: what each changes, what a break leaves, and what is refused."""
 
+from contextlib import nullcontext
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,17 +41,23 @@ def variables(images):
 
 
 @pytest.fixture(scope="module")
-def trained(images, labels, variables):
+def fitted(images, labels, variables):
+    """`fit` on the problem above through all stages, but for what is to be otherwise."""
+    usual = {"variables": variables, "images": images, "labels": labels, "stages": STAGES, "recipe": RECIPE}
+
+    def fit_with(*, model=MODEL, seed=0, **otherwise):
+        given = usual | otherwise
+        arrays = [given.pop(name) for name in ("variables", "images", "labels")]
+        return fit(model, *arrays, key=jax.random.key(seed), **given)
+
+    return fit_with
+
+
+@pytest.fixture(scope="module")
+def trained(fitted, images, labels):
     """The whole training, with a copy of the variables after each epoch."""
     seen = []
-    found = fit(
-        MODEL,
-        variables,
-        images,
-        labels,
-        key=jax.random.key(0),
-        stages=STAGES,
-        recipe=RECIPE,
+    found = fitted(
         augment=noisy,
         validation=(images[:6], labels[:6]),
         on_epoch=lambda epoch, now: seen.append((epoch, jax.tree.map(np.array, now))),
@@ -122,20 +131,19 @@ def test_prototypes_are_still_patches_after_the_last_layer_was_trained_on_a_back
     assert_prototypes_are_patches(MODEL, trained[0], images, labels)
 
 
-def test_prototypes_are_still_patches_by_the_cosine(images, labels, variables):
-    stages = [Stage("project"), Stage("last_layer", 1)]
-    found = fit(COSINE, variables, images, labels, key=jax.random.key(1), stages=stages, recipe=RECIPE)
+def test_prototypes_are_still_patches_by_the_cosine(fitted, images, labels):
+    found = fitted(model=COSINE, seed=1, stages=[Stage("project"), Stage("last_layer", 1)])
     assert_prototypes_are_patches(COSINE, found, images, labels)
 
 
 @pytest.mark.slow
-def test_prototypes_are_still_patches_on_a_residual_network_of_this_library(labels):
+def test_prototypes_are_still_patches_on_a_residual_network_of_this_library(fitted, labels):
     images = np.random.RandomState(1).rand(14, 24, 24, 3).astype(np.float32)
     model = MODEL.clone(backbone=Trunk(ResNet(depths=(1,), bottleneck=False, classes=3)))
     variables = tiny.drawn_variables(model, images)
     assert variables["batch_stats"]
     stages = [Stage("project"), Stage("last_layer", 1)]
-    found = fit(model, variables, images, labels, key=jax.random.key(1), stages=stages, recipe=RECIPE)
+    found = fitted(model=model, seed=1, variables=variables, images=images, stages=stages)
     assert bits(found.variables["batch_stats"]) == bits(variables["batch_stats"])
     assert_prototypes_are_patches(model, found, images, labels)
 
@@ -147,7 +155,7 @@ class Killed(Exception):
 @pytest.mark.slow
 @pytest.mark.parametrize("save_seconds", [0.0, 1e6])
 def test_a_training_that_is_killed_in_every_stage_ends_with_the_bits_of_one_that_was_not(
-    save_seconds, images, labels, variables, trained, tmp_path
+    save_seconds, fitted, images, labels, trained, tmp_path
 ):
     dies_at = [("warm", 2), ("joint", 1), ("joint", 2), ("project", 1), ("last_layer", 1), ("last_layer", 2), None]
     resumed_at = []
@@ -162,27 +170,14 @@ def test_a_training_that_is_killed_in_every_stage_ends_with_the_bits_of_one_that
             if (epoch.kind, epoch.epoch) == moment:
                 raise Killed
 
-        def run(on_epoch=on_epoch):
-            return fit(
-                MODEL,
-                variables,
-                images,
-                labels,
-                key=jax.random.key(0),
-                stages=STAGES,
-                recipe=RECIPE,
+        with nullcontext() if moment is None else pytest.raises(Killed):
+            found = fitted(
                 augment=noisy,
                 validation=(images[:6], labels[:6]),
                 on_epoch=on_epoch,
                 folder=tmp_path,
                 save_seconds=save_seconds,
             )
-
-        if moment is None:
-            found = run()
-        else:
-            with pytest.raises(Killed):
-                run()
     # With a checkpoint each epoch the one that was broken off is done again; else its stage from the beginning.
     if save_seconds == 0:
         assert resumed_at == [("warm", 1), *dies_at[:-1]]
@@ -194,37 +189,15 @@ def test_a_training_that_is_killed_in_every_stage_ends_with_the_bits_of_one_that
     without_time = [[row._replace(seconds=0.0) for row in one.history] for one in (found, whole)]
     assert repr(without_time[0]) == repr(without_time[1])
     # Called once more there is nothing to do.
-    again = fit(
-        MODEL,
-        variables,
-        images,
-        labels,
-        key=jax.random.key(0),
-        stages=STAGES,
-        recipe=RECIPE,
-        augment=noisy,
-        on_epoch=lambda *_: pytest.fail("an epoch was done again"),
-        folder=tmp_path,
-    )
+    again = fitted(augment=noisy, on_epoch=lambda *_: pytest.fail("an epoch was done again"), folder=tmp_path)
     assert bits(again.variables) == bits(whole.variables)
     assert bits(again.sources) == bits(whole.sources)
 
 
-def test_a_checkpoint_of_another_training_is_refused_and_what_differs_is_named(images, labels, variables, tmp_path):
-    stages = [Stage("project")]
-
-    def run(model=MODEL, variables=variables, images=images, labels=labels, seed=0, stages=stages, recipe=RECIPE):
-        return fit(
-            model,
-            variables,
-            images,
-            labels,
-            key=jax.random.key(seed),
-            stages=stages,
-            recipe=recipe,
-            folder=tmp_path,
-        )
-
+def test_a_checkpoint_of_another_training_is_refused_and_what_differs_is_named(
+    fitted, images, labels, variables, tmp_path
+):
+    run = partial(fitted, stages=[Stage("project")], folder=tmp_path)
     run()
     kept = checkpoints.steps(tmp_path)
     others = {
@@ -237,61 +210,34 @@ def test_a_checkpoint_of_another_training_is_refused_and_what_differs_is_named(i
         "key": {"seed": 1},
         "stages": {"stages": [Stage("warm", 1)]},
         "recipe": {"recipe": Recipe(batch_size=5, decay=0.5)},
+        "projected": {"projected": images + 1},
     }
     for name, other in others.items():
         with pytest.raises(ValueError, match=f"folder holds a training of other {name}"):
             run(**other)
-    with pytest.raises(ValueError, match="folder holds a training of other projected"):
-        fit(
-            MODEL,
-            variables,
-            images,
-            labels,
-            key=jax.random.key(0),
-            stages=stages,
-            recipe=RECIPE,
-            projected=images + 1,
-            folder=tmp_path,
-        )
     assert checkpoints.steps(tmp_path) == kept
 
 
-def test_a_network_of_another_backbone_or_shape_is_refused(images, labels, variables, tmp_path):
-    def run(model, variables):
-        stages = [Stage("project")]
-        return fit(
-            model, variables, images, labels, key=jax.random.key(0), stages=stages, folder=tmp_path, recipe=RECIPE
-        )
-
-    run(MODEL, variables)
+def test_a_network_of_another_backbone_or_shape_is_refused(fitted, images, tmp_path):
+    run = partial(fitted, stages=[Stage("project")], folder=tmp_path)
+    run()
     for other in (MODEL.clone(depth=5), MODEL.clone(prototypes=3), MODEL.clone(backbone=tiny.Normalized(6))):
         with pytest.raises(ValueError, match="folder holds a training of other"):
-            run(other, tiny.drawn_variables(other, images))
+            run(model=other, variables=tiny.drawn_variables(other, images))
 
 
-def test_sources_are_known_only_after_a_projection(images, labels, variables):
+def test_sources_are_known_only_after_a_projection(fitted):
     def sources(*stages):
-        return fit(
-            MODEL, variables, images, labels, key=jax.random.key(0), stages=stages, recipe=RECIPE, augment=noisy
-        ).sources
+        return fitted(stages=stages, augment=noisy).sources
 
     assert sources(Stage("last_layer", 2)) is None
     assert sources(Stage("project"), Stage("warm", 1)) is None
     assert sources(Stage("project")) is not None
 
 
-def test_prototypes_are_projected_on_the_images_that_are_given_for_it(images, labels, variables):
+def test_prototypes_are_projected_on_the_images_that_are_given_for_it(fitted, images, labels):
     others = images[::-1].copy()
-    found = fit(
-        MODEL,
-        variables,
-        images,
-        labels,
-        key=jax.random.key(0),
-        stages=[Stage("project")],
-        recipe=RECIPE,
-        projected=others,
-    )
+    found = fitted(stages=[Stage("project")], projected=others)
     assert_prototypes_are_patches(MODEL, found, others, labels)
 
 
@@ -315,56 +261,27 @@ def test_prototypes_are_projected_on_the_images_that_are_given_for_it(images, la
         ({"save_seconds": float("nan")}, ValueError, "save_seconds must not be negative, got nan"),
     ],
 )
-def test_what_does_not_fit_is_named(options, error, message, images, labels, variables, as_a_user):
-    given = {"images": images, "labels": labels, "stages": STAGES, "recipe": RECIPE, **options}
+def test_what_does_not_fit_is_named(options, error, message, fitted, as_a_user):
     with pytest.raises(error, match=message):
-        fit(MODEL, variables, given.pop("images"), given.pop("labels"), key=jax.random.key(0), **given)
+        fitted(**options)
 
 
-def test_a_loss_that_is_no_number_stops_the_training_and_names_stage_and_epoch(images, labels, variables, tmp_path):
+def test_a_loss_that_is_no_number_stops_the_training_and_names_stage_and_epoch(fitted, images, tmp_path):
     broken = images.copy()
     broken[3, 2, 2, 1] = np.nan
     with pytest.raises((FloatingPointError, ValueError), match=r"not finite in stage 0 \(warm\), epoch 1|finite"):
-        fit(
-            MODEL,
-            variables,
-            broken,
-            labels,
-            key=jax.random.key(0),
-            stages=STAGES,
-            recipe=RECIPE,
-            augment=noisy,
-            folder=tmp_path,
-        )
+        fitted(images=broken, augment=noisy, folder=tmp_path)
     assert checkpoints.steps(tmp_path) == ()
 
 
-def test_parameters_that_overflow_stop_the_training(images, labels, variables):
-    recipe = Recipe(batch_size=5, last_layer_rate=1e38)
+def test_parameters_that_overflow_stop_the_training(fitted):
     with pytest.raises(FloatingPointError, match=r"stage 0 \(last_layer\)"):
-        fit(
-            MODEL,
-            variables,
-            images,
-            labels,
-            key=jax.random.key(0),
-            stages=[Stage("last_layer", 3)],
-            recipe=recipe,
-        )
+        fitted(stages=[Stage("last_layer", 3)], recipe=Recipe(batch_size=5, last_layer_rate=1e38))
 
 
-def test_the_same_arguments_give_the_same_bits_and_another_key_others(images, labels, variables, trained):
+def test_the_same_arguments_give_the_same_bits_and_another_key_others(fitted, variables, trained):
     def run(seed):
-        return fit(
-            MODEL,
-            jax.tree.map(jnp.asarray, variables),
-            images,
-            labels,
-            key=jax.random.key(seed),
-            stages=STAGES[:1],
-            recipe=RECIPE,
-            augment=noisy,
-        )
+        return fitted(seed=seed, variables=jax.tree.map(jnp.asarray, variables), stages=STAGES[:1], augment=noisy)
 
     after_warm = trained[1][1][1]
     assert bits(run(0).variables) == bits(after_warm)

@@ -48,6 +48,7 @@ def test_the_constant_of_deep_taylor_on_the_maximum_is_root_2_and_the_others_gro
     assert (simple_taylor[1:] * GAPS[1:] <= 2).all()
 
 
+@pytest.mark.slow
 def test_translations_are_those_of_numpy_and_what_enters_is_the_fill():
     params, images, targets = hand.params(), hand.images(), jnp.array([0, 2, 1])
     shifts, fill = ((0, 1), (-2, 0), (1, -1)), 0.25
@@ -81,6 +82,7 @@ def test_translations_are_those_of_numpy_and_what_enters_is_the_fill():
     assert (found.continuity >= found.by_search.sel(search="translations")).all()
 
 
+@pytest.mark.slow
 def test_a_blank_image_has_no_translations_and_a_nan_stays_one():
     def broken(score, image, key=None):
         return jnp.full_like(image, jnp.nan)

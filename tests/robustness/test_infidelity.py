@@ -13,6 +13,7 @@ TARGETS = jnp.array([0, 2, 1])
 KEY = jax.random.key(11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("perturbation", [gaussian_noise(0.2), square_removal(2, fill=0.3)])
 def test_it_is_what_numpy_gives_for_the_same_perturbations(perturbation):
     images, params = hand.images(), hand.params()
@@ -45,6 +46,7 @@ def test_it_is_what_numpy_gives_for_the_same_perturbations(perturbation):
             np.testing.assert_allclose(found.scaled_infidelity[e, i], error[0] / 9, rtol=1e-2, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_squares_stand_inside_the_image_and_have_all_sides_up_to_the_largest():
     images = 1 + hand.images(40)
     taken = np.asarray(perturbations(images, square_removal(2), key=KEY, samples=5)).reshape(-1, 3, 4)

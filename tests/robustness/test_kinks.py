@@ -9,6 +9,7 @@ import saliency_jax as sj
 from saliency_jax.robustness.kinks import Kinks, in_range, nearest_kinks
 
 
+@pytest.mark.slow
 def test_all_kinks_of_one_layer_are_found_at_their_distances_in_order_of_what_crossing_them_changes(key):
     params, image = hand.params(), hand.images()[0]
     score = sj.class_score(hand.apply, params, 1)
@@ -27,6 +28,7 @@ def test_all_kinks_of_one_layer_are_found_at_their_distances_in_order_of_what_cr
         assert np.sign(hand.before(params, beyond)[ours]) == -np.sign(inputs[ours])
 
 
+@pytest.mark.slow
 def test_the_kink_that_matters_most_for_its_way_comes_first(key):
     # One ReLU near its kink that the score hardly reads, one farther away that it does.
     params = {
@@ -56,6 +58,7 @@ def test_a_network_without_relus_has_no_kinks(key):
     assert nearest_kinks(score, hand.images()[0], key, 4).distances.shape == (0,)
 
 
+@pytest.mark.slow
 def test_kinks_inside_loops_and_rematerialized_blocks_are_found(key):
     params, image = hand.params(), hand.images()[0]
 

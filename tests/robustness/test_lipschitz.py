@@ -12,6 +12,7 @@ from saliency_jax.robustness import lipschitz_estimate, perturbed_images
 TARGETS = jnp.array([0, 2, 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("map_norm", "image_norm"), [("l2", "l2"), ("l1", "linf")])
 def test_draws_give_what_numpy_gives_for_the_same_points(map_norm, image_norm):
     orders = {"l1": 1, "l2": 2, "linf": np.inf}
@@ -40,6 +41,7 @@ def test_draws_give_what_numpy_gives_for_the_same_points(map_norm, image_norm):
     np.testing.assert_allclose(found.lipschitz_estimate.sel(explainer="gxi"), by_hand.max(axis=0), rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_ascent_comes_to_the_constant_of_a_linear_model():
     # R = w x has the constant max |w|, along the pixel of that weight.
     params = hand.weights()
@@ -59,6 +61,7 @@ def test_ascent_comes_to_the_constant_of_a_linear_model():
     assert (found.by_search.sel(search="samples") < 0.9 * constants).all()
 
 
+@pytest.mark.slow
 def test_the_jump_of_a_gradient_is_found_across_the_nearest_kink_where_draws_miss_it():
     params, images = hand.params(), hand.images()
     found = lipschitz_estimate(
@@ -85,6 +88,7 @@ def test_the_jump_of_a_gradient_is_found_across_the_nearest_kink_where_draws_mis
     assert (kinks > found.by_search.sel(search="samples")).all()
 
 
+@pytest.mark.slow
 def test_pairs_closer_than_the_gap_do_not_count():
     # A map that jumps at the image itself has no finite constant: the bound is the jump over the gap.
     def jumping(score, image, key=None):

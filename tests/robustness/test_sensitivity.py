@@ -31,6 +31,7 @@ def maps_by_hand(points):
     )
 
 
+@pytest.mark.slow
 def test_both_sensitivities_are_those_of_numpy_on_the_same_points(drawn):
     images, points = drawn
     assert points.shape == (7, *images.shape)
@@ -53,6 +54,7 @@ def test_both_sensitivities_are_those_of_numpy_on_the_same_points(drawn):
     np.testing.assert_allclose(mean.relative_average_sensitivity, moved.mean(axis=0) / lengths, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_ascent_finds_the_corner_that_is_the_maximum_of_a_linear_model_and_batches_change_nothing():
     # R = w x moves by w d: farthest in a corner of the cube, by radius |w|, while draws fall short of it.
     params, images = hand.weights(), hand.images()
@@ -67,6 +69,7 @@ def test_ascent_finds_the_corner_that_is_the_maximum_of_a_linear_model_and_batch
     np.testing.assert_allclose(alone.by_search.isel(explainer=0), found.by_search, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_maps_that_do_not_move_have_0_and_a_nan_stays_one():
     def broken(score, image, key=None):
         # One pixel's map is NaN as soon as the pixel is not exactly what it was.

@@ -81,6 +81,7 @@ def test_a_map_that_does_not_know_what_is_explained_has_converged_and_a_map_of_z
     assert np.isnan(at_input.convergence.sel(explainer="zeros")).all()
 
 
+@pytest.mark.slow
 def test_an_images_draws_depend_on_neither_the_chunks_nor_the_other_images_and_seeds(by_layer, at_input):
     few = images(COUNT)[:2]
     passes = {"gradient": PASSES["gradient"]}

@@ -18,6 +18,7 @@ def sobel(image):
     return np.hypot(*(scipy.ndimage.sobel(image, axis=axis, mode="nearest") for axis in (0, 1)))
 
 
+@pytest.mark.slow
 def test_similarities_to_edges_and_to_another_images_edges_equal_scipys():
     given = case(images=5)
     found = edge_similarity(
@@ -36,6 +37,7 @@ def test_similarities_to_edges_and_to_another_images_edges_equal_scipys():
         assert np.abs(np.array(of_others) - value).min() < 1e-5
 
 
+@pytest.mark.slow
 def test_an_edge_detector_is_found_out_and_noise_is_not():
     split = data.load("mnist", "test")
     images = jnp.asarray(split.images[:12])

@@ -36,6 +36,7 @@ def traces(given, *, explainers=EXPLAINERS, **options):
     return counter.counts
 
 
+@pytest.mark.slow
 def test_explainers_and_metrics_are_traced_once_however_many_stages_and_seeds():
     given = case()
     top = [sj.Layer("logits", ("logits/kernel", "logits/bias"))]

@@ -149,6 +149,7 @@ def test_scores_come_with_several_random_models_with_nulls_and_with_what_the_mod
     assert np.isfinite(found[["accuracy", "logit_low", "logit_high"]].to_array()).all()
 
 
+@pytest.mark.slow
 def test_the_number_of_classes_is_read_from_the_model(key):
     """Quantus draws the other class among 1000 unless it is told otherwise."""
     arguments = (linear_model.apply, linear_model.params(), linear_model.images(6), linear_model.targets(6))

@@ -104,6 +104,7 @@ def test_the_text_takes_the_statistics_of_a_new_network_and_the_code_keeps_the_t
     jax.tree.map(np.testing.assert_array_equal, code["params"], normalized(key)["params"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_a_network_with_batch_norm_is_randomized_without_nan(key, protocol):
     trained = jax.tree.map(lambda leaf: leaf + 0.5, normalized(jax.random.key(1)))

@@ -18,6 +18,7 @@ def sweep_of(given, **options):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["top_down", "bottom_up", "independent"])
 def test_the_models_are_those_that_the_parameter_test_is_documented_to_draw(order):
     given = case()

@@ -89,6 +89,7 @@ def test_without_locality_guided_backpropagation_shows_as_little_as_the_closed_f
     assert found.sel(filters=FILTERS[-1]).max() < local.sel(filters=FILTERS[-1]).min() - 0.2
 
 
+@pytest.mark.slow
 def test_every_score_is_that_of_its_own_network_image_and_partner(key):
     images = data.load("mnist", "test").images[:3]
     found = recovery(images, key, filters=(3,), architectures={"small": Architecture(5, pool=2)}, seeds=2)

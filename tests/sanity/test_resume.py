@@ -93,11 +93,22 @@ def test_finished_parts_are_read_and_not_measured_again(tmp_path, undisturbed):
     finished = files(tmp_path)
     assert len(finished) == PARTS
     with pytest.MonkeyPatch.context() as patch:
-        for measure in ("measure_models", "measure_null", "measure_explainer"):
+        for measure in ("measure_models", "measure_null", "measure_explainers"):
             patch.setattr(f"saliency_jax.sanity.sweep.{measure}", never)
         again = run(tmp_path)
     xr.testing.assert_identical(again, undisturbed)
     assert files(tmp_path) == finished
+
+
+def test_explainers_that_share_their_work_are_measured_as_alone_and_again_where_a_part_of_one_is_lost(tmp_path):
+    smooth = {"mean": sj.smoothgrad(sj.gradient, samples=4), "variance": sj.vargrad(sj.gradient, samples=3)}
+    explainers = {"mean": smooth["mean"], "doubled": times(2), "variance": smooth["variance"]}
+    shared = run(tmp_path, explainers=explainers)
+    assert shared["explainer"].values.tolist() == ["mean", "doubled", "variance"]
+    for name, explain in explainers.items():
+        xr.testing.assert_allclose(run(explainers={name: explain}), shared.sel(explainer=[name]), atol=1e-5)
+    (tmp_path / "maps-variance-1.nc").unlink()
+    xr.testing.assert_identical(run(tmp_path, explainers=explainers), shared)
 
 
 def test_leftovers_of_a_write_that_was_killed_are_never_read(tmp_path, undisturbed):
@@ -205,6 +216,7 @@ def copies(factor):
     return lambda score, image, key=None: factor * image
 
 
+@pytest.mark.slow
 def test_hostile_names_do_not_meet_on_disk(tmp_path):
     names = ["a/b", "a%2fb", "a%2Fb", "..", ".", "ä", "a\u0308", "models", "null-x", "x", "x-0", "", " ", "/0", "˰"]
     hostile = {name: copies(factor) for factor, name in enumerate(names, start=1)}

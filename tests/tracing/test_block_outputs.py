@@ -20,6 +20,7 @@ def test_a_plain_network_has_one_for_each_layer_after_activation_and_pooling():
     assert names == ["conv1/max_pool", "conv2/max_pool", "dense/relu", "logits"]
 
 
+@pytest.mark.slow
 def test_branches_count_where_they_meet():
     found = outputs(models.InceptionV3(**models.INCEPTIONS["graph_2015"]), 107, 3)
     mixed = [tap for tap in found if tap.kind == "concatenation"]

@@ -67,6 +67,7 @@ def grouped(x, w):
     return jnp.sum(jnp.sin(y))
 
 
+@pytest.mark.slow
 def test_gradients_and_their_exact_zeros_stay():
     random = np.random.default_rng(1)
     x, w = random.normal(size=(2, 10, 10, 6)), random.normal(size=(3, 3, 1, 6))
@@ -80,6 +81,7 @@ def test_gradients_and_their_exact_zeros_stay():
         np.testing.assert_array_equal(np.asarray(one) == 0, np.asarray(other) == 0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere nothing is rewritten")
 def test_a_network_of_depthwise_convolutions_is_several_times_faster():
     model = MobileNetV2(**MOBILENETS["mobilenet_v2"])

@@ -129,6 +129,7 @@ class NNXModel(nnx.Module):
         return self.classes(x)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["all of it", "params apart"])
 def test_nnx_modules_with_batch_norm_and_dropout_are_in_the_order_of_execution(split):
     model = NNXModel(nnx.Rngs(0))

@@ -41,6 +41,7 @@ def test_a_loop_needs_one_turn_however_long_it_is():
     assert abs(peak_bytes(f(3), X) - peak_bytes(f(3000), X)) == 0
 
 
+@pytest.mark.slow
 def test_samples_of_one_chunk_add_up_and_chunks_do_not():
     model = CNN(channels=(4, 4), units=16)
     params = model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))

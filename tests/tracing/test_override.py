@@ -90,6 +90,7 @@ def slope(f):
     return jax.grad(lambda x: jnp.sum(f(x) ** 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 def test_a_rule_is_in_force_at_every_depth(program):
     def both(f):
@@ -180,6 +181,7 @@ def test_what_a_function_closes_over_and_its_weights_keep_their_true_gradient():
     assert jnp.abs(jax.grad(loss)(W, False)).max() > 0
 
 
+@pytest.mark.slow
 def test_a_rule_goes_under_and_over_vmap_and_jit_alike():
     images = jnp.stack([X, -X, 2 * X])
     f = override(plain(jnp.tanh), {"activation": tripled})

@@ -275,6 +275,7 @@ def gradient(f, x):
     return back(jnp.cos(jnp.arange(result.size, dtype=result.dtype)).reshape(result.shape))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("take", "bound"), [(value, 0.0), (gradient, 1e-6)])
 def test_a_rule_that_changes_nothing_changes_no_bit_of_any_value_and_no_gradient(take, bound, key):
     def found(params, x, changed):

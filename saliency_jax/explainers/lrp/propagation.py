@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from saliency_jax.checks import check_image, check_score_output
+from saliency_jax.checks import check_function, check_image, check_score_output
 from saliency_jax.explainers.lrp import composites, rules
 from saliency_jax.explainers.lrp.composites import Composite, First, find_rule, pairs_of
 from saliency_jax.explainers.lrp.folding import fold_scalings
@@ -82,6 +82,7 @@ def relevance_plan(
     Raises:
         ValueError: an operation without a rule.
     """
+    check_function(score, "score")
     planned = plan_of(score, image)
     check_score_output(planned.outputs)
     check_activations(planned, image)

@@ -76,6 +76,7 @@ RULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("network", NETWORKS)
 def test_map_and_biases_have_all_of_the_score(network):
     score, image = largest_logit(NETWORKS[network])

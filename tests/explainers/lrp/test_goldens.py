@@ -70,6 +70,7 @@ def test_every_map_is_tested(goldens):
     assert {name for name in goldens if name.startswith("R_")} | {"grad"} == {*COMPOSITES, *EXPLAINERS}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "layout", "bound"), [(np.float64, "NCHW", 1e-9), (np.float32, "NHWC", 1e-4)])
 def test_maps_are_those_of_zennit(goldens, dtype, layout, bound):
     with jax.enable_x64(dtype == np.float64):

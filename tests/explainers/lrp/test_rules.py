@@ -106,6 +106,7 @@ def kind_of(name):
     return "dense" if name in DENSE else "convolution"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYERS)
 def test_rules_of_layers(name):
     with jax.enable_x64(True):
