@@ -16,8 +16,11 @@ def automatic(mesh: Mesh) -> Mesh:
     """The same devices and names, with axes that are no part of an array's type: maps are to be ordinary arrays.
 
     Raises:
+        TypeError: it is no mesh.
         ValueError: the mesh holds devices of some processes, and not of all that run the program.
     """
+    if not isinstance(mesh, Mesh):
+        raise TypeError(f"mesh must be a jax.sharding.Mesh, got {type(mesh).__name__}")
     there = {device.process_index for device in mesh.devices.flat}
     absent = sorted(set(range(jax.process_count())) - there)
     if absent and there != {jax.process_index()}:

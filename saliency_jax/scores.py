@@ -13,7 +13,15 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, PartitionSpec
 
-from saliency_jax.checks import check_images, check_targets, is_concrete
+from saliency_jax.checks import (
+    check_function,
+    check_images,
+    check_integer,
+    check_map,
+    check_targets,
+    dtype_of,
+    is_concrete,
+)
 from saliency_jax.exhaustion import with_halved_chunks
 from saliency_jax.keys import numbered
 from saliency_jax.meshes import automatic, devices_here, is_across_processes, on_mesh, shared_out
@@ -71,9 +79,10 @@ def class_score(apply: Apply, params: Params, target: Any, *, kind: Kind = "logi
         ValueError: kind is unknown; when the score is called, the logits are not `[1, class]` or target is no class.
         TypeError: target is not an integer.
     """
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise ValueError(f"kind must be one of {sorted(_KINDS)}, got {kind!r}")
-    if jnp.shape(target) != () or not jnp.issubdtype(jnp.result_type(target), jnp.integer):
+    dtype = np.dtype(int) if type(target) is int else getattr(target, "dtype", None)
+    if dtype is None or not jnp.issubdtype(dtype, jnp.integer) or jnp.shape(target) != ():
         raise TypeError(f"target must be one integer class, got {target!r}")
     return ClassScore(apply, params, target, kind)
 
@@ -97,10 +106,7 @@ class ClassScore:
     def of_params(self, params: Params, image: Any) -> Array:
         """The score of one image under other parameters of the same model."""
         logits = self.apply(params, image[None])
-        if logits.ndim != 2 or logits.shape[0] != 1:
-            raise ValueError(
-                f"apply(params, images) must give logits [batch, class], got {logits.shape} for one image {image.shape}"
-            )
+        _check_logits(logits, f"one image {image.shape}")
         if is_concrete(self.target):
             # NumPy: under somebody's jit jnp would turn a known class into one that cannot be looked at.
             check_targets(np.asarray(self.target)[None], batch=1, classes=logits.shape[1], argument="target")
@@ -139,12 +145,12 @@ def batched(
 
     Raises:
         ValueError: batch_size is under 1, mesh has devices of some processes and not of all; when called, images are
-            not finite or no batch, a target is no class.
+            not finite or no batch, a target is no class, explain gives no map like the image.
         TypeError: images are not floating point, targets not integers.
     """
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-
+    check_function(explain, "explain")
+    check_function(apply, "apply")
+    check_batch_size(batch_size)
     # Under a jit of its own the model is traced once for its shapes, not with every call.
     remembered = jax.jit(apply)
     mesh = None if mesh is None else automatic(mesh)
@@ -154,9 +160,8 @@ def batched(
         def explain_one(item: Any) -> Any:
             image, target, key = item
             maps = explain(class_score(apply, params, target, kind=kind), image, key)
-            for found in jax.tree.leaves(maps):
-                if found.shape != image.shape:
-                    raise ValueError(f"explain must give a map shaped like the image {image.shape}, got {found.shape}")
+            for found in maps.values() if isinstance(maps, dict) else [maps]:
+                check_map(found, image)
             return maps
 
         return jax.lax.map(explain_one, items, batch_size=chunk)
@@ -190,6 +195,7 @@ def batched(
 
     def explain_images(params: Params, images: Images, targets: Any, key: Any = None) -> Any:
         check_images(images)
+        dtype_of(targets, "targets")
         images, targets = jnp.asarray(images), jnp.asarray(targets)
         count = len(images)
         params = params if mesh is None else on_mesh(params, mesh)
@@ -213,6 +219,14 @@ def batched(
     return explain_images
 
 
+def check_batch_size(batch_size: Any) -> None:
+    """Raise unless this is a number of images, or None for as many as fit."""
+    if batch_size is not None:
+        check_integer(batch_size, "batch_size")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+
+
 def _padded(x: Array, length: int) -> Array:
     """An array with its last entry repeated up to a length."""
     missing = length - len(x)
@@ -227,9 +241,16 @@ def class_count(apply: Apply, params: Params, images: Array) -> int:
     except Exception as error:
         error.add_note(f"while tracing apply(params, images) with images {one.shape}: do params fit the model?")
         raise
-    if logits.ndim != 2 or logits.shape[0] != 1:
-        raise ValueError(f"apply(params, images) must give logits [batch, class], got {logits.shape} for {one.shape}")
+    _check_logits(logits, one.shape)
     return logits.shape[1]
+
+
+def _check_logits(logits: Any, given: Any) -> None:
+    """Raise ValueError unless this, or what has its shape, are the logits of one image."""
+    shape = getattr(logits, "shape", None)
+    if shape is None or len(shape) != 2 or shape[0] != 1:
+        found = type(logits).__name__ if shape is None else shape
+        raise ValueError(f"apply(params, images) must give logits [batch, class], got {found} for {given}")
 
 
 def argmax_class(apply: Apply, params: Params, images: Images, *, batch_size: int | None = None) -> Array:

@@ -4,7 +4,7 @@
 
 starts one small parameter randomization test again and again, breaks each one off in its own way at a moment that is
 drawn at random, starts it once more in the same folder, and compares the file of its results, byte by byte, with that
-of a run that nobody disturbed. About half an hour on two cores with 200 kills. It should show that every file is
+of a run that nobody disturbed. Half an hour or more on two cores with 200 kills. It should show that every file is
 equal, that no part that was finished is measured again, and nothing that must be cleared away by hand.
 
 A run is a process that is forked from one that has loaded JAX and not yet started it, so that a kill costs little more

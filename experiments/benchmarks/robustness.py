@@ -28,9 +28,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
+
+missing = [name for name in ("torch", "captum", "quantus", "zennit") if find_spec(name) is None]
+if missing:
+    raise SystemExit(
+        f"robustness.py needs {', '.join(missing)}: "
+        "pip install torch==2.13.0 captum==0.9.0 quantus==0.6.0 zennit==0.5.1"
+    )
 
 import jax
 import numpy as np

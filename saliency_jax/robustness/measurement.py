@@ -12,9 +12,9 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
-from saliency_jax.checks import check_images, check_key, check_targets
+from saliency_jax.checks import check_function, check_images, check_key, check_map, check_targets
 from saliency_jax.keys import named, numbered
-from saliency_jax.scores import Kind, class_count, class_score, images_at_once, logits_of
+from saliency_jax.scores import Kind, check_batch_size, class_count, class_score, images_at_once, logits_of
 from saliency_jax.tracing import compiled
 from saliency_jax.tracing.memory import memory_to_use, peak_bytes, samples_at_once
 from saliency_jax.typing import Apply, Explainer, Images, Map, Params, Score
@@ -70,8 +70,9 @@ def subject(
     check_key(key, measure)
     if not isinstance(explainers, Mapping) or not explainers:
         raise ValueError(f"explainers must map at least one name to a function, got {explainers!r}")
-    if batch_size is not None and batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    for explain in explainers.values():
+        check_function(explain, "explainers")
+    check_batch_size(batch_size)
     class_score(apply, params, 0, kind=kind)
     return Subject(
         apply,
@@ -189,8 +190,7 @@ def _in_rows(count: int) -> Array:
 def map_of(explain: Explainer, score: Score, image: Array, key: Any, scaling: Scaling | None = None) -> Map:
     """One map, checked to be shaped like its image, scaled by itself."""
     found = explain(score, image, key)
-    if found.shape != image.shape:
-        raise ValueError(f"explain must give a map shaped like the image {image.shape}, got {found.shape}")
+    check_map(found, image)
     return found if scaling is None else scaling(found)
 
 

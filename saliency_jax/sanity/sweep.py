@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
 
-from saliency_jax.checks import check_images, check_key, check_targets
+from saliency_jax.checks import check_images, check_integer, check_key, check_targets
 from saliency_jax.explainers.together import families_of
 from saliency_jax.processes import by_writer, in_step
 from saliency_jax.results import open_run, part
@@ -58,12 +58,15 @@ def checked_sweep(
     check_targets(targets, batch=len(images), classes=classes)
     # One dtype for what was asked and for what a random model predicts: an explainer is compiled for one of them.
     targets = targets.astype(jnp.int32)
+    if evaluation is not None and (not isinstance(evaluation, (tuple, list)) or len(evaluation) != 2):
+        raise TypeError(f"evaluation must be a pair (images, labels), got {type(evaluation).__name__}")
     labelled = (images, targets) if evaluation is None else (jnp.asarray(evaluation[0]), jnp.asarray(evaluation[1]))
     check_images(labelled[0], "evaluation images")
     check_targets(labelled[1], batch=len(labelled[0]), classes=classes, argument="evaluation labels")
     check_key(key, test)
     _check_functions(explainers, "explainers")
     _check_functions(metrics, "metrics")
+    check_integer(kept_images, "kept_images")
     if kept_images < 0:
         raise ValueError(f"kept_images must not be negative, got {kept_images}")
     if TRAINED in stages:

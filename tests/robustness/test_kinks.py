@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import relu_by_hand as hand
 
 import saliency_jax as sj
