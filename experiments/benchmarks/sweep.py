@@ -4,8 +4,9 @@
 
 Times, in one process, (a) a whole sweep with everything that it measures and writes and (b) the same number of
 gradients of the same model by one compiled call after another, before and after it; their ratio should stay under 1.2
-with compilation told apart. Then each explainer's time a map in units of one gradient, and the library's gradient
-against jax.grad through flax.linen.max_pool. About five minutes on two cores.
+with compilation told apart. Then each explainer's time a map in units of one gradient; SmoothGrad, SmoothGrad-squared
+and VarGrad together beside SmoothGrad alone; and the library's gradient against jax.grad through flax.linen.max_pool.
+About five minutes on two cores.
 Writes sweep.json and sweep.txt in the folder --out.
 """
 
@@ -40,6 +41,8 @@ GRADIENTS_A_MAP = {
     "smoothgrad_squared": 50,
     "vargrad": 25,
 }
+SHARED = ("smoothgrad_squared", "vargrad")
+"""What a sweep makes of the gradients of SmoothGrad."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,7 @@ def main(options: Options) -> dict[str, Any]:
         "gradient_ms": 1e3 * median(a_batch) / options.batch,
         "sweep": measure_sweep(model, params, images, targets, options, bare),
         "explainers": measure_explainers(model, params, images, targets, options, bare),
+        "together": measure_together(model, params, images, targets, options),
         "pooling": measure_pooling(*batch, options),
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -112,7 +116,8 @@ def measure_sweep(
     """The time of a whole sweep, of its compilation, and of as many gradients by bare calls before and after it."""
     explainers = {name: sj.EXPLAINERS[name] for name in GRADIENTS_A_MAP}
     maps = options.images * (1 + 4 * options.seeds)
-    calls = -(-maps * sum(GRADIENTS_A_MAP.values()) // options.batch)
+    gradients = sum(count for name, count in GRADIENTS_A_MAP.items() if name not in SHARED)
+    calls = -(-maps * gradients // options.batch)
     before = seconds(lambda: [bare() for _ in range(calls)])
     with TemporaryDirectory() as folder:
         sweep = partial(
@@ -162,20 +167,50 @@ def measure_explainers(
     return found
 
 
-def measure_pooling(images: Any, targets: Any, options: Options) -> dict[str, float]:
-    """The input gradient of a network with Flax's max pooling: by jax.grad, and by the library on the same model."""
+def measure_together(model: CNN, params: Any, images: Any, targets: Any, options: Options) -> dict[str, float]:
+    """The three statistics over noise together, from the same gradients, beside one of them alone."""
+    wrappers = {"smoothgrad": sj.smoothgrad, "smoothgrad_squared": sj.smoothgrad_squared, "vargrad": sj.vargrad}
+    explainers = {name: wrapper(sj.gradient, samples=50) for name, wrapper in wrappers.items()}
+    arguments = (params, images[: options.images], targets[: options.images], jax.random.key(0))
+    ways: dict[str, Callable[..., Any]] = {"together": sj.together(explainers), "alone": explainers["smoothgrad"]}
+    calls = {name: partial(sj.batched(way, model.apply), *arguments) for name, way in ways.items()}
+    sides = {name: partial(seconds, call) for name, call in calls.items()}
+    in_turns(sides, 1)
+    turns = in_turns(sides, options.repeats)
+    return {
+        "together_s": median(turns["together"]),
+        "alone_s": median(turns["alone"]),
+        "ratio": median(ratios(turns["together"], turns["alone"])),
+    }
+
+
+def measure_pooling(images: Any, targets: Any, options: Options) -> dict[str, dict[str, float]]:
+    """Gradients through Flax's max pooling, by jax.grad and by the library: of a network, and of a pooling alone."""
     model = FlaxPoolCNN()
     params = model.init(jax.random.key(0), images[:1])
 
-    def plain(params: Any, x: jax.Array, c: jax.Array) -> jax.Array:
-        return jax.grad(sj.class_score(model.apply, params, c))(x)
+    def of_network(take: Callable) -> Callable:
+        return lambda x, c: take(sj.class_score(model.apply, params, c), x)
 
-    plain_batch = jax.vmap(plain, in_axes=(None, 0, 0))
-    library = bare_gradients(model.apply)
+    def of_pooling(take: Callable) -> Callable:
+        return lambda x, w: take(lambda y: jnp.vdot(w, nn.max_pool(y[None], (2, 2), (2, 2))), x)
+
+    # Half of the values are zeros, as after a ReLU: many windows hold nothing else, and all of their places tie.
+    activations = jax.nn.relu(jax.random.normal(jax.random.key(1), (len(images), 28, 28, 32)))
+    weights = jax.random.normal(jax.random.key(2), (len(images), 1, 14, 14, 32))
+    return {
+        "network": _two_ways(of_network, (images, targets), options),
+        "pooling alone": _two_ways(of_pooling, (activations, weights), options),
+    }
+
+
+def _two_ways(of: Callable[[Callable], Callable], items: tuple, options: Options) -> dict[str, float]:
+    """A batch of gradients by jax.grad and by the library's `gradient`."""
+    plain, library = (jax.vmap(of(take)) for take in (lambda f, x: jax.grad(f)(x), sj.gradient))
     # By the same kernels: another order of sums lets a tie of two places, or a ReLU near 0, fall to the other side.
-    difference = jnp.abs(compiled(plain_batch)(params, images, targets) - library(params, images, targets)).max()
-    ways: dict[str, Callable] = {"jax.grad": jax.jit(plain_batch), "library": library}
-    sides = {name: partial(seconds, partial(way, params, images, targets)) for name, way in ways.items()}
+    difference = jnp.abs(compiled(plain)(*items) - compiled(library)(*items)).max()
+    ways: dict[str, Callable] = {"jax.grad": jax.jit(plain), "library": compiled(library)}
+    sides = {name: partial(seconds, partial(way, *items)) for name, way in ways.items()}
     in_turns(sides, 1)
     turns = in_turns(sides, 3 * options.repeats)
     return {
@@ -188,7 +223,7 @@ def measure_pooling(images: Any, targets: Any, options: Options) -> dict[str, fl
 
 def table(found: dict[str, Any]) -> str:
     """The measurements for people."""
-    sweep, pooling = found["sweep"], found["pooling"]
+    sweep, together, pooling = found["sweep"], found["together"], found["pooling"]
     lines = [
         f"JAX {found['jax']} on {found['device']}; one gradient of the CNN: {found['gradient_ms']:.3f} ms",
         "",
@@ -204,12 +239,17 @@ def table(found: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        f"gradient through flax.linen.max_pool: jax.grad {pooling['jax_grad_ms']:.1f} ms, the library "
-        f"{pooling['library_ms']:.1f} ms: {pooling['ratio']:.2f} times faster, largest difference "
-        f"{pooling['largest_difference']:.1e}",
+        f"SmoothGrad, SmoothGrad-squared and VarGrad together: {together['together_s']:.2f} s, SmoothGrad alone "
+        f"{together['alone_s']:.2f} s: ratio {together['ratio']:.2f}",
         "",
     ]
-    return "\n".join(lines)
+    for name, row in pooling.items():
+        lines.append(
+            f"gradient through flax.linen.max_pool, {name}: jax.grad {row['jax_grad_ms']:.1f} ms, the library "
+            f"{row['library_ms']:.1f} ms: {row['ratio']:.2f} times faster, largest difference "
+            f"{row['largest_difference']:.1e}"
+        )
+    return "\n".join([*lines, ""])
 
 
 if __name__ == "__main__":
