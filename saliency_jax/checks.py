@@ -18,19 +18,26 @@ def is_concrete(array: Any) -> bool:
 
 
 def dtype_of(array: Any, argument: str) -> Any:
-    """The dtype that JAX takes an array to have; TypeError where it is no array of numbers."""
+    """The dtype that JAX takes an array, or a list of numbers, to have; TypeError where it is neither."""
     try:
         # None is a floating-point array to JAX, and a string the name of a dtype.
         if array is None or isinstance(array, str):
             raise TypeError
-        return jnp.result_type(array)
-    except TypeError:
+        return jnp.result_type(np.asarray(array) if isinstance(array, list | tuple) else array)
+    except (TypeError, ValueError):
         raise TypeError(f"{argument} must be an array of numbers, got {_kind(array)}") from None
+
+
+def check_no_list(array: Any, argument: str) -> None:
+    """Raise TypeError where numbers came as a list or a tuple, which have no shape."""
+    if isinstance(array, list | tuple):
+        raise TypeError(f"{argument} must be an array, got {_kind(array)}: convert it with jax.numpy.asarray")
 
 
 def check_floating(array: Any, argument: str) -> None:
     """Raise TypeError unless the array is real floating point: an integer image has no gradient."""
     dtype = dtype_of(array, argument)
+    check_no_list(array, argument)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(
             f"{argument} must be floating point (an integer array has no gradient), got {dtype}: "

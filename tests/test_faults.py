@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 from saliency_jax.exhaustion import ChunkHalvedWarning, with_halved_chunks
-from saliency_jax.interruption import Interrupted
+from saliency_jax.interruption import SIGNALS, Interrupted
 from saliency_jax.results import part
 from saliency_jax.scores import batched
 
@@ -110,16 +110,21 @@ def test_a_chunk_of_nothing_is_refused():
 
 
 def handlers():
-    return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    return [signal.getsignal(number) for number in SIGNALS]
 
 
 @pytest.fixture(autouse=True)
 def handlers_are_what_they_were():
-    """Every test leaves the handlers as it found them, and finds Python's own."""
-    before = handlers()
-    assert before == [signal.SIG_DFL, signal.default_int_handler]
+    """Every test finds Python's own handlers, which a shell's background jobs do not have, and leaves them there."""
+    of_shell = handlers()
+    pythons = [signal.SIG_DFL, signal.default_int_handler]
+    for number, handler in zip(SIGNALS, pythons, strict=True):
+        signal.signal(number, handler)
     yield
-    assert handlers() == before
+    left = handlers()
+    for number, handler in zip(SIGNALS, of_shell, strict=True):
+        signal.signal(number, handler)
+    assert left == pythons
 
 
 def numbers(value=1.0):

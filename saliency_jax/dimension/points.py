@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_finite, dtype_of
+from saliency_jax.checks import check_finite, check_no_list, dtype_of
 
 
 def check_points(points: Any) -> None:
@@ -19,6 +19,7 @@ def check_points(points: Any) -> None:
         TypeError: points are not real floating point.
         ValueError: points have fewer than two axes, hold nothing, are not finite, or are all equal.
     """
+    check_no_list(points, "points")
     dtype, shape = dtype_of(points, "points"), jnp.shape(points)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(
