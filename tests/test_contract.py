@@ -180,6 +180,7 @@ BROKEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("explain", "rule", "message", "model"), BROKEN, ids=lambda x: getattr(x, "__name__", ""))
 def test_what_breaks_one_rule_is_caught_by_that_rule_alone(explain, rule, message, model):
     with pytest.raises(BrokenContract) as caught:

@@ -110,6 +110,7 @@ def train_small_cnn(**options):
     return train(SMALL_CNN.apply, params, images, labels, **options)
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_bits_and_another_key_others():
     first, again, other = (train_small_cnn(key=jax.random.key(seed)) for seed in (5, 5, 6))
     assert_same_bits(first, again)
@@ -188,6 +189,7 @@ def break_off_after(epoch):
     return on_epoch
 
 
+@pytest.mark.slow
 def test_a_training_that_is_broken_off_and_started_again_ends_with_the_same_bits(tmp_path):
     whole = train_small_cnn()
     for epoch in (1, 2):
@@ -234,6 +236,7 @@ def test_a_training_that_is_killed_and_started_again_ends_with_the_same_bits(tmp
     assert_same_bits(train_small_cnn(folder=tmp_path), train_small_cnn())
 
 
+@pytest.mark.slow
 def test_a_folder_of_another_training_is_refused(tmp_path):
     params, images, labels = small_cnn_problem()
     run = {"params": params, "images": images, "labels": labels, "key": jax.random.key(5), "config": SMALL}

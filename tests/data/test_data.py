@@ -47,6 +47,7 @@ def test_unknown_source_is_refused_with_the_valid_ones():
         data.load("mnist", "train", source="tdfs")
 
 
+@pytest.mark.slow
 def test_importing_the_package_imports_neither_tfds_nor_pillow_nor_tensorflow():
     code = (
         "import sys, saliency_jax.data; "

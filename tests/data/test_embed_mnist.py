@@ -49,6 +49,7 @@ def test_the_file_is_about_a_megabyte():
     assert 900_000 < len(EMBEDDED.read_bytes()) < 1_100_000
 
 
+@pytest.mark.slow
 def test_fewer_images_can_be_asked_for(published, tmp_path):
     output = tmp_path / "few.npz"
     options = ("--train-per-class", "3", "--test-per-class", "2")
@@ -65,6 +66,7 @@ def test_the_folder_must_be_given_and_help_says_what_the_script_does():
     assert "--data-dir" in shown and "checksums are verified" in shown
 
 
+@pytest.mark.slow
 def test_a_folder_without_the_files_is_refused_and_nothing_is_written(tmp_path):
     done = _run("--data-dir", str(tmp_path), "--output", str(tmp_path / "out.npz"))
     assert done.returncode != 0 and "lacks train-images-idx3-ubyte.gz" in done.stderr

@@ -24,6 +24,7 @@ def test_a_class_is_found_by_its_name(name):
     assert class_index(name) == 207
 
 
+@pytest.mark.slow
 def test_every_name_finds_its_own_index_or_says_why_not():
     for i, name in enumerate(class_names()):
         if name in ("crane", "maillot"):

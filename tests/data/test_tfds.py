@@ -125,6 +125,7 @@ def test_mnist_under_the_name_of_fashion_mnist_is_refused(published, tmp_path):
         tfds.load("fashion_mnist", "test", tmp_path)
 
 
+@pytest.mark.slow
 def test_a_split_with_one_wrong_label_is_refused_and_the_right_one_is_not(published, tmp_path):
     images, labels = idx.read_split("mnist", "test", published / "mnist")
     _prepare_unchecked("mnist", images, labels, tmp_path / "right")

@@ -25,6 +25,7 @@ SETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outlier", [20.0, 2.0, None])
 @pytest.mark.parametrize("name", list(SETS))
 def test_estimates_and_errors_are_those_of_the_likelihood(name, outlier):
@@ -74,6 +75,7 @@ def test_a_likelihood_without_a_maximum_gives_nan(outlier):
     assert np.isnan([found.value, found.low, found.high]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [lambda x: 1e20 * x, lambda x: by_hand.isometric(x, 7), lambda x: x[::-1] + 2])
 def test_what_keeps_ratios_of_distances_keeps_the_estimates(change):
     found, expected = (gride(x.astype(np.float32), ranges=RANGES) for x in (change(SETS["gaussian"]), SETS["gaussian"]))
@@ -108,6 +110,7 @@ def test_options_out_of_range_are_named(as_a_user, options, error, match):
         gride(SETS["gaussian"], **options)
 
 
+@pytest.mark.slow
 def test_points_that_cannot_be_used_are_named(as_a_user):
     with pytest.raises(ValueError, match=r"more than 64 distinct ones .* got 20 \(300 of 300 have a copy\)"):
         gride(np.tile(gaussian(3)[:20], (15, 1)))

@@ -62,6 +62,7 @@ def test_each_estimate_is_that_of_the_activations(network, images, key):
         assert one.reason.item() == ""
 
 
+@pytest.mark.slow
 def test_depth_is_the_share_of_weighted_layers_passed(network, images, key):
     found = sj.layer_dimensions(*network, images, key=key, ranges=())
     assert found.layer.values.tolist() == ["input", *(tap.name for tap in sj.taps(*network, images))]
@@ -100,6 +101,7 @@ def test_a_dead_layer_has_nan_with_its_reason_and_the_others_have_values(network
     assert np.isfinite(found.dimension.sel(layer=["input", "conv", "hidden"])).all()
 
 
+@pytest.mark.slow
 def test_a_layer_that_is_dead_for_some_images_counts_their_copies(network, images, key):
     apply, params = network
     # Images of one value look alike after the bias has silenced all but the positive ones.

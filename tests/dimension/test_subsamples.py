@@ -17,6 +17,7 @@ def estimate(points, method):
     return by_hand.two_nn_line(logs)[0] if method == "linear" else by_hand.two_nn_likelihood(logs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["linear", "ml"])
 def test_blocks_are_estimated_as_if_alone(method, key):
     found = decimation(POINTS, key, blocks=BLOCKS, method=method)
@@ -40,6 +41,7 @@ def test_one_block_is_two_nn(key):
     np.testing.assert_allclose(found.value, two_nn(POINTS).value, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_uniform_set_keeps_its_dimension_over_blocks_and_noise_shows_at_small_scales(key):
     random = np.random.default_rng(1)
     line = random.random((960, 1)) * np.ones((1, 2))
@@ -86,6 +88,7 @@ def test_subsamples_are_drawn_from_the_key(key):
     assert not np.any(found == other)
 
 
+@pytest.mark.slow
 def test_the_deviation_over_nine_tenths_is_no_standard_error(key):
     """The paper's error bars: 1.7 to 2 times too small on flat tori."""
     torus = np.random.default_rng(2).random((1000, 3), np.float32)

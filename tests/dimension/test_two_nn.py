@@ -67,6 +67,7 @@ def test_float32_agrees(name):
     np.testing.assert_allclose(two_nn(found, method="ml").value, by_hand.two_nn_likelihood(logs), rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [7, 101])
 def test_any_number_of_points_agrees(count):
     points = gaussian(3, seed=count, count=count)
@@ -195,6 +196,7 @@ def test_what_has_no_estimate_is_named(as_a_user, points, options, error, match)
         two_nn(points, **options)
 
 
+@pytest.mark.slow
 def test_neighbours_that_are_missing_are_counted():
     points = gaussian(6)
     with pytest.raises(ValueError, match="must hold at least 2 for each point, got 1"):

@@ -85,6 +85,7 @@ def test_mean_converges_to_the_gaussian_smoothed_gradient(image, key):
     assert np.abs(found - np.cos(image) * np.exp(-(scale**2) / 2)).max() < 5 * scale / np.sqrt(samples)
 
 
+@pytest.mark.slow
 def test_wrappers_nest_and_pass_a_key_of_its_own_to_what_they_wrap(image, key):
     inner_keys = []
 

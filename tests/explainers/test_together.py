@@ -15,6 +15,7 @@ def score(x):
     return jnp.sum(jnp.sin(3 * x) + x**3)
 
 
+@pytest.mark.slow
 def test_each_map_is_that_of_its_explainer_alone_whatever_the_numbers_of_samples(key):
     explainers = {
         "variance of 5": vargrad(gradient, samples=5),

@@ -35,6 +35,7 @@ def folded():
     return model, jax.jit(model.init)(jax.random.key(0), image())
 
 
+@pytest.mark.slow
 @VARIANTS
 def test_the_blocks_are_the_papers_seventeen_in_its_order(variant):
     model, variables, _ = shapes(variant)

@@ -59,6 +59,7 @@ def test_an_edge_detector_is_found_out_and_noise_is_not():
     assert 0.2 < null < 0.8, "centred digits have their edges in much the same places"
 
 
+@pytest.mark.slow
 def test_the_dataset_can_be_judged_like_every_other():
     given = case(images=5)
     explainers = {"gradient": sj.gradient, "constant": sj.EXPLAINERS["constant"]}

@@ -136,6 +136,7 @@ for f in (*sj.EXPLAINERS.values(), *sj.METRICS.values(), CNN().apply, Call(), la
 """
 
 
+@pytest.mark.slow
 def test_descriptions_are_the_same_in_another_process_whatever_its_hashes_and_addresses():
     runs = [
         subprocess.Popen(

@@ -100,6 +100,7 @@ def test_finished_parts_are_read_and_not_measured_again(tmp_path, undisturbed):
     assert files(tmp_path) == finished
 
 
+@pytest.mark.slow
 def test_explainers_that_share_their_work_are_measured_as_alone_and_again_where_a_part_of_one_is_lost(tmp_path):
     smooth = {"mean": sj.smoothgrad(sj.gradient, samples=4), "variance": sj.vargrad(sj.gradient, samples=3)}
     explainers = {"mean": smooth["mean"], "doubled": times(2), "variance": smooth["variance"]}

@@ -256,6 +256,7 @@ def flat_images(densities, size=64):
     return np.stack(ones).reshape(-1, size, size, 1).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_input_dominance_is_scipy_s_correlation_of_the_two_products_and_none_of_a_blank_image(key):
     images = np.concatenate([flat_images([0.3], 12), RANDOM.normal(size=(1, 12, 12, 1)), np.zeros((1, 12, 12, 1))])
     images = images.astype(np.float32)
@@ -276,6 +277,7 @@ def test_input_dominance_is_scipy_s_correlation_of_the_two_products_and_none_of_
     assert np.isnan(blank.sel(explainer="noise_times_input")).all() and np.isfinite(blank.sel(explainer="noise")).all()
 
 
+@pytest.mark.slow
 def test_absolute_values_of_sparse_products_agree_and_their_signs_do_not(key):
     densities = [0.02, 0.11, 0.3, 0.6, 1.0]
     found = input_dominance(flat_images(densities), key, seeds=8).similarity.mean("seed")
@@ -294,6 +296,7 @@ def test_the_closed_form_gives_the_value_that_was_measured_before():
     np.testing.assert_array_equal(sparse_product_correlation(jnp.array([1.0])), 0.0)
 
 
+@pytest.mark.slow
 def test_real_digits_dominate_the_product_of_any_map_with_them(key):
     digits = data.load("mnist", "test").images[:50]
     found = input_dominance(digits, key, seeds=2)

@@ -52,6 +52,7 @@ def noisy(share, strength=0.5):
     return explain
 
 
+@pytest.mark.slow
 def test_an_explainer_that_ignores_the_model_is_not_found_to_depend_and_the_others_are():
     explainers = {
         "edges": sj.EXPLAINERS["edges"],

@@ -29,6 +29,7 @@ def test_branches_count_where_they_meet():
     assert found[-1].name == "Logits" and found[-2].shape == (1, 2048)
 
 
+@pytest.mark.slow
 def test_residual_blocks_end_in_their_sum():
     found = outputs(models.MobileNetV2(**models.MOBILENETS["mobilenet_v2"]), 64, 3)
     by_block = {tap.name.split("/")[0]: tap for tap in found}

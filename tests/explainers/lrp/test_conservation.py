@@ -92,6 +92,7 @@ def test_map_and_biases_have_all_of_the_score(network):
         assert lengths == ({(), (3,)} if network == "scan" else {()})
 
 
+@pytest.mark.slow
 def test_maps_of_a_network_without_biases_have_all_of_the_score():
     score, image = largest_logit(plain_mlp, biases=False)
     maps = jax.jit(lambda x: {name: lrp(score, x, composite=c) for name, c in CONSERVING.items()})(image)
@@ -99,6 +100,7 @@ def test_maps_of_a_network_without_biases_have_all_of_the_score():
         np.testing.assert_allclose(found.sum(), score(image), rtol=1e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_report_has_the_map_of_lrp_and_follows_relevance_from_layer_to_layer():
     score, image = largest_logit(plain_mlp)
     report = conservation(score, image, composite=composites.epsilon_plus_flat)
