@@ -18,8 +18,10 @@ lint: $(VENV)/dev.ready
 types: $(VENV)/dev.ready
 	$(BIN)/mypy
 
+# The quick tests compile much and compute little: the compiler's optimization would cost a quarter of their time. The
+# slow ones run what users run.
 unit: $(VENV)/dev.ready
-	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=15 -m "not slow"
+	XLA_FLAGS="$(XLA_FLAGS) --xla_backend_optimization_level=0" $(BIN)/python -m pytest -n 2 --dist worksteal --durations=15 -m "not slow"
 
 slow: $(VENV)/dev.ready
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations=30 -m slow
