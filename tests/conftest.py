@@ -4,8 +4,6 @@ import gc
 import os
 import tempfile
 
-# Traces make millions of objects, few of them in circles: looking for these at every 700 costs a twentieth of the time.
-gc.set_threshold(50_000, 20, 50)
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     # Workers and scripts that tests start inherit it: what one of them compiled, the others read. It goes at the end.
@@ -19,6 +17,8 @@ import jaxtyping
 import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Traces make millions of objects, few of them in circles: looking for these at every 700 costs a twentieth of the time.
+gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture
