@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-VOID = {"meta", "input"}
+VOID = {"meta", "img", "br", "hr", "link", "input"}
 
 
 class Page(HTMLParser):

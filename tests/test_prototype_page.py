@@ -3,11 +3,11 @@
 import base64
 import io
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from made_explanations import made_explanations
+from parsed_page import Page
 from PIL import Image
 
 from saliency_jax.plotting import prototype_patches
@@ -17,40 +17,6 @@ SHAPE = (20, 16)
 CLASSES = np.array([0, 0, 1, 1])
 NASTY = """<script>alert("1")</script>&amp; 'x' <img src="https://example.org/x.png" onerror=y>"""
 NAMES = ("wren", NASTY, "owl")
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-
-
-class Page(HTMLParser):
-    """All elements with their attributes, texts and parents, in their order."""
-
-    def __init__(self, source):
-        super().__init__()
-        self.elements, self.open = [], []
-        self.feed(source)
-        self.close()
-
-    def handle_starttag(self, tag, attrs):
-        found = {"tag": tag, "attributes": dict(attrs), "text": "", "inside": list(self.open)}
-        self.elements.append(found)
-        if tag not in VOID:
-            self.open.append(found)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop()["tag"] == tag, "elements must be nested"
-
-    def handle_data(self, data):
-        for element in self.open:
-            element["text"] += data
-
-    def all(self, tag, **attributes):
-        return [
-            e
-            for e in self.elements
-            if e["tag"] == tag and all(e["attributes"].get(k) == v for k, v in attributes.items())
-        ]
-
-    def within(self, tag, parent):
-        return [e for e in self.all(tag) if any(e_in is parent for e_in in e["inside"])]
 
 
 @pytest.fixture(scope="module")

@@ -77,12 +77,14 @@ def distances_between(
     """The distances of pairs of vectors, from their differences: exactly 0 where the two are equal."""
     if kind == "l2":
         return ((patches - prototypes) ** 2).sum(-1)
-    # |a - b|^2 / 2 = 1 - a b for unit vectors; a vector of zeros lacks half of its square.
+    # |a - b|^2 / 2 = 1 - a b for unit vectors.
     units = (_unit(patches), _unit(prototypes))
-    lacking = sum((1 - jnp.sign((unit**2).sum(-1))) / 2 for unit in units)
     # The lengths of equal vectors may be summed in another order.
     same = (patches == prototypes).all(-1)
-    return jnp.where(same, 0, ((units[0] - units[1]) ** 2).sum(-1) / 2) + lacking
+    apart = jnp.where(same, 0, ((units[0] - units[1]) ** 2).sum(-1) / 2)
+    # A vector of zeros has no direction; beside one a NaN stays a NaN.
+    blank = (patches == 0).all(-1) | (prototypes == 0).all(-1)
+    return jnp.where(blank & ~jnp.isnan(apart), 1, apart)
 
 
 def similarity(distances: Float[Array, "..."], kind: Similarity, distance: Distance) -> Float[Array, "..."]:

@@ -1,6 +1,6 @@
 """Random networks: an overridden function has the same values and gradients, and LRP-0 is gradient times input.
 
-Sixty of them each time; `RANDOM_NETWORKS=300 python -m pytest tests/tracing/test_random_networks.py` tests more.
+A hundred of them each time; `RANDOM_NETWORKS=300 python -m pytest tests/tracing/test_random_networks.py` tests more.
 """
 
 import os
@@ -14,7 +14,7 @@ from random_networks import random_network
 from saliency_jax import class_score, composites, lrp, override, relus
 from saliency_jax.tracing.operations import KINDS
 
-SEEDS = int(os.environ.get("RANDOM_NETWORKS", "60"))
+SEEDS = int(os.environ.get("RANDOM_NETWORKS", "100"))
 ENTERED = ("custom", "scan", "branch", "remat", "loop", "unknown")
 OWN_GRADIENTS = {kind: lambda site, cotangent: site.gradient(cotangent) for kind in KINDS if kind not in ENTERED}
 QUICKLY = {"xla_backend_optimization_level": 1}
