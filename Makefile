@@ -4,12 +4,12 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= runs/parameter_randomization
 
-.PHONY: demo test lint types unit slow clean
+.PHONY: demo test lint types docs unit slow clean
 
 demo: $(VENV)/experiments.ready
 	$(BIN)/python experiments/parameter_randomization.py --out $(OUT)
 
-test: lint types unit slow
+test: lint types docs unit slow
 
 lint: $(VENV)/dev.ready
 	$(BIN)/ruff check .
@@ -17,6 +17,10 @@ lint: $(VENV)/dev.ready
 
 types: $(VENV)/dev.ready
 	$(BIN)/mypy
+
+# The pages in site/, from docs/ and the docstrings; a link that leads nowhere is an error (but not with --quiet).
+docs: $(VENV)/dev.ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The quick tests compile much and compute little: the compiler's optimization would cost a quarter of their time. The
 # slow ones run what users run.
@@ -36,4 +40,4 @@ $(VENV)/%.ready: pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-newest runs .jax_cache .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-newest runs site .jax_cache .pytest_cache .mypy_cache .ruff_cache

@@ -4,11 +4,11 @@
 
 trains the paper's CNN on the embedded part of MNIST and looks for the ten prototypes: the images x that maximize
 log p(c|x) - lambda ||x||^2 for several lambda; log p(c|x) + w log p(x) for a Gaussian and for a kernel density fitted
-to the training images; and log p(c|g(z)) - w ||z||^2 / 2 for a decoder g, their principal components. It should show
-grey prototypes for the penalty, smaller for a larger lambda, each classified as its class and with a gradient of 0 to
-four digits; blurred digits for the Gaussian and the decoder; and for the kernel density single digits, for some classes
-a 1 under noise that the network takes for the class: being near an image is not being one of the class. About five
-minutes on two busy cores.
+to the training images; and log p(c|g(z)) - w ||z||^2 / 2 for a decoder g, their principal components. About five
+minutes on two busy cores. It should show grey prototypes for the penalty, smaller for a larger lambda, each classified
+as its class and with a gradient of 0 to four digits; blurred digits for the Gaussian and the decoder; and for the
+kernel density single digits, for some classes a 1 under noise that the network takes for the class: being near an image
+is not being one of the class.
 
     python experiments/activation_maximization.py --network squeezenet1_1 --images FOLDER
 
@@ -19,14 +19,14 @@ that of MACO with their own spectrum, and the photographs that excite it most.
 
 times so many channels of the digits' network at once against one after the other.
 
-In the folder --out: results.nc (an xarray Dataset), results.csv, table.txt, and prototypes.png and course.png, or
-units.png.
+In the folder --out: results.nc (an xarray Dataset), results.csv, table.txt, report.html (all of it for a browser), and
+prototypes.png and course.png, or units.png.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -39,8 +39,17 @@ import tyro
 import xarray as xr
 from digits import Digits, load, set_up, trained_params
 from maximization_at_once import timed
-from maximization_figures import course_figure, prototype_figure, prototype_table, unit_figure, unit_table
+from maximization_figures import (
+    course_figure,
+    prototype_figure,
+    prototype_findings,
+    prototype_table,
+    unit_figure,
+    unit_findings,
+    unit_table,
+)
 from maximization_units import units
+from pages import write_findings
 from photographs import Photographs, prepare
 
 import saliency_jax as sj
@@ -53,6 +62,22 @@ SHAPE = (28, 28, 1)
 CLASSES = 10
 COMPONENTS = 40
 """Of the decoder's code."""
+PROTOTYPE_FIGURES = {
+    "prototypes.png": (
+        "The prototypes: a row for each objective, a column for each class, under each the probability of its class.",
+        "With the penalty grey shapes like digits; below them blurred or single digits.",
+    ),
+    "course.png": (
+        "The norm of the objective's gradient over the steps (left), and of the prototypes over the penalty (right).",
+        "The gradient's norm falls to nearly 0 with every penalty; a larger penalty gives smaller prototypes.",
+    ),
+}
+UNIT_FIGURES = {
+    "units.png": (
+        "Units of the network: two maxima of each, and the photographs that excite it most.",
+        "A row for each channel: two made images, then photographs; below each its largest activation.",
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -100,14 +125,17 @@ def main(options: Options) -> xr.Dataset | None:
     results.write_csv(dataset, options.out / "results.csv", variable="probability")
     plotting.save(prototype_figure(dataset), options.out / "prototypes.png")
     plotting.save(course_figure(dataset), options.out / "course.png")
-    return written(dataset, prototype_table(dataset), options, "prototypes.png, course.png")
+    return written(dataset, prototype_table(dataset), options, prototype_findings(dataset), PROTOTYPE_FIGURES)
 
 
-def written(dataset: xr.Dataset, text: str, options: Options, figures: str) -> xr.Dataset:
-    """Write the Dataset and the table, and say so."""
+def written(
+    dataset: xr.Dataset, text: str, options: Options, found: list[str], figures: Mapping[str, tuple[str, str]]
+) -> xr.Dataset:
+    """Write the Dataset, the table and report.html, and say so."""
     results.write_dataset(dataset, options.out / "results.nc")
     results.write_bytes(options.out / "table.txt", text.encode())
-    print(f"{text}\nwritten: {options.out}/results.nc, results.csv, table.txt, {figures}")
+    write_findings(found, options, "activation_maximization.py", __doc__, figures=figures, printed=text)
+    print(f"{text}\nwritten: {options.out}/results.nc, results.csv, table.txt, {', '.join(figures)}, report.html")
     return dataset
 
 
@@ -196,7 +224,7 @@ def pretrained_units(options: Options) -> xr.Dataset:
     dataset = found.assign_attrs(network=str(options.network))
     results.write_csv(dataset, options.out / "results.csv", variable="activation")
     plotting.save(unit_figure(dataset), options.out / "units.png")
-    return written(dataset, unit_table(dataset), options, "units.png")
+    return written(dataset, unit_table(dataset), options, unit_findings(dataset), UNIT_FIGURES)
 
 
 def benchmark(options: Options) -> None:

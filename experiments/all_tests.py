@@ -6,15 +6,17 @@ takes the paper's CNN, trained on the embedded part of MNIST, and the same test 
 above and from below and each layer alone (parameters), the same over the pixels that are not blank, of maps averaged
 over noise (sMPRT) and by the complexity of the maps (eMPRT); permuted labels; another class and random combinations of
 the classes; a shifted input; the image's edges. About fifteen minutes on two cores, a third of them the training on
-permuted labels. It should show that no explainer passes everything, that those with an input factor fail where signs
-are dropped, and that the controls, which do not look at the model, fail what asks for it.
+permuted labels. It should show that the gradient passes everything, that those with an input factor fail where signs
+are dropped, that guided backpropagation and deconvnet pass only in part where the class is asked for, and that the
+controls, which do not look at the model, fail what asks for it.
 
     python experiments/all_tests.py --tasks runs/engineered_tasks --roar runs/roar
 
 reads the results of engineered_tasks.py and roar.py, which train networks of their own, into the same table.
 
 In the folder --out: evidence.nc and evidence.csv (a figure and an outcome for each explainer and test), evidence.png,
-table.txt; parts/ holds a Dataset for each test, and lets a run that was broken off go on where it was.
+table.txt, report.html (all of it for a browser); parts/ holds a Dataset for each test, and lets a run that was broken
+off go on where it was.
 """
 
 from __future__ import annotations
@@ -32,12 +34,15 @@ import tyro
 import xarray as xr
 from devices import Devices, start
 from digits import Digits, load, prepare, trained_params
+from pages import spoken, write_findings
 from tqdm import tqdm
 
 import saliency_jax as sj
 from saliency_jax import plotting, results, sanity
 from saliency_jax.keys import named
 from saliency_jax.processes import by_writer, in_step, is_writer
+from saliency_jax.report import Table
+from saliency_jax.sanity.evidence import OUTCOMES
 from saliency_jax.sanity.fingerprint import digest
 
 EXPLAINERS = (
@@ -102,11 +107,54 @@ def main(options: Options) -> xr.Dataset:
     plotting.save(plotting.evidence_table(found), options.out / "evidence.png")
     text = "\n".join([*evidence_lines(found), *completeness_lines(completeness), ""])
     results.write_bytes(options.out / "table.txt", text.encode())
+    report(found, options, text)
     print(text)
     print(
-        f"written: {options.out}/evidence.nc, evidence.csv, evidence.png, table.txt, a Dataset for each test in parts/"
+        f"written: {options.out}/evidence.nc, evidence.csv, evidence.png, table.txt, report.html, a Dataset for each "
+        "test in parts/"
     )
     return found
+
+
+def report(found: xr.Dataset, options: Options, text: str) -> None:
+    """Write report.html: who passes how many tests, and every figure."""
+    tests = list(map(str, found.test.values))
+    passed = (found.outcome == "passes").all("test")
+    counts, rows = [], []
+    for name in map(str, found.explainer.values):
+        cells = [found.sel(explainer=name, test=test) for test in tests]
+        outcomes = [cell.outcome.item() for cell in cells]
+        counts.append([plotting.readable(name), *(outcomes.count(outcome) for outcome in (*OUTCOMES, ""))])
+        values = ("" if np.isnan(cell.value) else f"{float(cell.value):.2f} " for cell in cells)
+        pairs = zip(values, outcomes, strict=True)
+        rows.append([plotting.readable(name), *(f"{value}{outcome or 'not measured'}" for value, outcome in pairs)])
+    write_findings(
+        [
+            f"Of {len(counts)} explainers {spoken(found.explainer.values[passed.values])} passed all {len(tests)} "
+            "tests.",
+            "A pass says that nothing was found against an explainer; it does not say that its maps are right.",
+            Table("How many tests each explainer passes", ["Explainer", *OUTCOMES, "not measured"], counts),
+        ],
+        options,
+        "all_tests.py",
+        __doc__,
+        figures={
+            "evidence.png": (
+                "Each explainer's figure in each test, coloured by its outcome: 1 as it should be, 0 the opposite.",
+                "A table with a row for each explainer and a column for each test; the table below has its numbers.",
+            )
+        },
+        tables=[Table("Figure and outcome of each test", ["Explainer", *map(plotting.readable, tests)], rows)],
+        printed=text,
+        missing=[
+            f"{name}: run {script}.py and give its folder as --{option}"
+            for name, script, option, folder in (
+                ("engineered tasks", "engineered_tasks", "tasks", options.tasks),
+                ("remove and retrain", "roar", "roar", options.roar),
+            )
+            if folder is None
+        ],
+    )
 
 
 def configuration(options: Options, params: Any) -> dict[str, Any]:

@@ -4,9 +4,10 @@
 
 draws Gaussian points, points of a cube and points of a flat torus (no boundary, density constant: what theory assumes)
 of 2 to 100 dimensions, and asks TwoNN (the paper's line, and maximum likelihood), Gride at its largest range and
-Levina-Bickel about each draw. Under three minutes on two cores. On a torus of more than 10 dimensions a point's
-neighbours cost a comparison with every other, so that the largest number of points is left out there; it is measured,
-in about ten minutes more, with
+Levina-Bickel about each draw. Under three minutes on two cores.
+
+On a torus of more than 10 dimensions a point's neighbours cost a comparison with every other, so that the largest
+number of points is left out there; it is measured, in about ten minutes more, with
 
     --torus-draws 30 4 2
 
@@ -15,8 +16,9 @@ It should show that common estimators do not keep up with the true dimension abo
 they fall short as well. An interval tells how much an estimate would change with other points and not its bias:
 TwoNN's covers the truth on the torus up to dimension 10, and at dimension 50 hardly any does.
 
-In the folder --out: results.nc (an xarray Dataset), results.csv (a row an estimate), bias.png, table.txt, and table.md
-for the documentation; parts/ holds what is finished, so that a run that was broken off goes on where it was.
+In the folder --out: results.nc (an xarray Dataset), results.csv (a row an estimate), bias.png, table.txt, report.html
+(all of it for a browser), and table.md for the documentation; parts/ holds what is finished, so that a run that was
+broken off goes on where it was.
 """
 
 from __future__ import annotations
@@ -33,13 +35,15 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 import xarray as xr
-from dimension_bias_summary import DISTRIBUTIONS, GRIDE_RANGE, figure, markdown, summary, table
+from dimension_bias_summary import DISTRIBUTIONS, GRIDE_RANGE, TITLES, figure, lesson, markdown, summary, table
 from jax import Array
+from pages import write_findings
 from tqdm import tqdm
 
 from saliency_jax import plotting, results
 from saliency_jax.dimension import Dimension, gride, levina_bickel, nearest_neighbours, two_nn
 from saliency_jax.keys import named, numbered
+from saliency_jax.report import labelled_table
 
 ESTIMATORS: dict[str, Callable[[Any], Dimension]] = {
     "two_nn_linear": two_nn,
@@ -83,9 +87,43 @@ def main(options: Options) -> xr.Dataset:
     text = table(judged)
     results.write_bytes(options.out / "table.txt", text.encode())
     results.write_bytes(options.out / "table.md", markdown(judged).encode())
+    report(judged, options, text)
     print(text)
-    print(f"written: {options.out}/results.nc, results.csv, bias.png, table.txt, table.md")
+    print(f"written: {options.out}/results.nc, results.csv, bias.png, table.txt, table.md, report.html")
     return found
+
+
+def report(judged: xr.Dataset, options: Options, text: str) -> None:
+    """Write report.html: what is to be remembered, and means and coverage at the largest number of points."""
+    tables = []
+    for distribution, title in DISTRIBUTIONS.items():
+        drawn = judged.points[judged.draws.sel(distribution=distribution) > 0]
+        if drawn.size:
+            one = judged.sel(distribution=distribution, points=int(drawn.max()))
+            one = one.assign_coords(estimator=[TITLES[str(name)] for name in one.estimator.values])
+            tables += [
+                labelled_table(
+                    f"{title}, {int(drawn.max())} points: {caption}",
+                    one[name],
+                    rows="dimension",
+                    columns="estimator",
+                )
+                for name, caption in (("mean", "mean estimate"), ("coverage", "share of 95% intervals that cover"))
+            ]
+    write_findings(
+        [lesson(judged)],
+        options,
+        "dimension_bias.py",
+        __doc__,
+        figures={
+            "bias.png": (
+                "The estimate against the true dimension, from the fewest points (dashed) to the most (solid).",
+                "A panel for each distribution. All lines leave the diagonal downwards above about 20 dimensions.",
+            )
+        },
+        tables=tables,
+        printed=text,
+    )
 
 
 def check(options: Options) -> None:

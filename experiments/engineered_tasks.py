@@ -16,9 +16,9 @@ the models are at chance without it. The maps of integrated gradients of the two
 trained and a random model do on centred digits (0.99: both are the image), and in sign not at all. Guided
 backpropagation gives the two tasks more similar maps than a trained and a random model.
 
-In the folder --out: results.nc (an xarray Dataset of the two tasks), centred.nc (of the centred digits), results.csv (a
-row a measurement), scores.png, maps.png, table.txt; parts/ and the folders of the models hold what is finished, so that
-a run that was broken off goes on where it was.
+In the folder --out: results.nc (an xarray Dataset of the two tasks), centred.nc (of the centred digits), results.csv
+(a row a measurement), scores.png, maps.png, table.txt, report.html (all of it for a browser); parts/ and the folders of
+the models hold what is finished, so that a run that was broken off goes on where it was.
 """
 
 from __future__ import annotations
@@ -30,14 +30,12 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 import xarray as xr
 from digits import set_up
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from engineered_figures import MODELS, compared, pictures, scores, table
+from pages import spoken, write_findings
 
 import saliency_jax as sj
 from saliency_jax import data, plotting, results
@@ -45,6 +43,7 @@ from saliency_jax.data.engineered import DigitAndShape, digit_and_shape, halves
 from saliency_jax.keys import named
 from saliency_jax.models import CNN
 from saliency_jax.presets import Training
+from saliency_jax.report import Table, labelled_table
 from saliency_jax.sanity.engineered_test import TASK_METRICS, task_dependence
 from saliency_jax.sanity.summary import mean_interval
 from saliency_jax.training import evaluate, train
@@ -54,7 +53,6 @@ EXPLAINERS = {
     "integrated_gradients": partial(sj.integrated_gradients, steps=32),
     "smoothgrad_squared": sj.smoothgrad_squared(sj.gradient, samples=32, noise=0.15),
 }
-MODELS = {"digit_task": "trained on digits", "shape_task": "trained on shapes", "random": "random weights"}
 
 
 @dataclass(frozen=True)
@@ -140,8 +138,9 @@ def main(options: Options) -> xr.Dataset:
     plotting.save(pictures(dataset), options.out / "maps.png")
     text = table(dataset, centred)
     results.write_bytes(options.out / "table.txt", text.encode())
+    report(dataset, centred, options, text)
     print(text)
-    print(f"written: {options.out}/results.nc, centred.nc, results.csv, scores.png, maps.png, table.txt")
+    print(f"written: {options.out}/results.nc, centred.nc, results.csv, scores.png, maps.png, table.txt, report.html")
     return dataset
 
 
@@ -174,124 +173,60 @@ def randomized_at_once(
     )
 
 
-def compared(dataset: xr.Dataset, centred: xr.Dataset, metric: str) -> dict[str, xr.Dataset]:
-    """What is compared -> the mean similarity of each explainer, with its interval."""
-    two, one = dataset.sel(metric=metric), centred.sel(metric=metric)
-    return {
-        "centred digit: random": mean_interval(one.similarity.sel(stage="random")),
-        "two objects: random": mean_interval(two.similarity.sel(stage="random")),
-        "two objects: other task": mean_interval(two.similarity.sel(stage="other_task")),
-        "null: other image": mean_interval(two["null"].sel(null_kind="other_image"), dims=("image",)),
-    }
-
-
-def scores(dataset: xr.Dataset, centred: xr.Dataset) -> Figure:
-    """Where the maps lie, and how alike they are: an explainer a row, means over the images with 95% intervals."""
-    figure, panels = plt.subplots(1, 3, figsize=(13, 4.4), sharey=True, layout="constrained")
+def report(dataset: xr.Dataset, centred: xr.Dataset, options: Options, text: str) -> None:
+    """Write report.html: where the maps lie, which tasks' maps are alike, and all comparisons."""
     mass = mean_interval(dataset.mass_on_task, dims=("image",))
-    of_models = {MODELS[str(name)]: mass.sel(model=name) for name in dataset.model.values}
-    _draw(panels[0], of_models)
-    panels[0].axvline(0.5, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
-    panels[0].set_title("share of the map's absolute values\non the half of the model's own task", fontsize=10)
-    panels[0].set_xlim(0, 1)
-    for axes, metric in zip(panels[1:], ("spearman_abs", "spearman"), strict=True):
-        _draw(axes, compared(dataset, centred, metric), first_colour=3)
-        axes.axvline(0, color="0.6", linewidth=0.8, zorder=0)
-        axes.set_title(f"{plotting.TITLES[metric]}\nof two maps of one image", fontsize=10)
-    names = [plotting.readable(str(name)) for name in dataset.explainer.values]
-    panels[0].set_yticks(range(len(names)), names)
-    panels[0].invert_yaxis()
-    for axes, title in ((panels[0], "model"), (panels[2], "the trained model's map against")):
-        axes.legend(title=title, loc="upper left", bbox_to_anchor=(0, -0.1), frameon=False, fontsize=8, ncols=2)
-    figure.suptitle(f"Two tasks on the same {dataset.sizes['image']} images of a digit beside a shape", fontsize=12)
-    return figure
-
-
-def _draw(axes: Axes, series: dict[str, xr.Dataset], *, first_colour: int = 0) -> None:
-    spread = np.linspace(-0.24, 0.24, len(series))
-    for i, (label, interval) in enumerate(series.items()):
-        mean, low, high = (interval[part].values for part in ("mean", "low", "high"))
-        axes.errorbar(
-            mean,
-            np.arange(len(mean)) + spread[i],
-            xerr=np.maximum([mean - low, high - mean], 0),
-            label=label,
-            color=(*plotting.COLOURS, "0.45")[first_colour + i],
-            marker=plotting.MARKERS[first_colour + i],
-            linestyle="none",
-            markersize=5,
-            elinewidth=1,
-            capsize=2,
+    tasks = mass["mean"].sel(model=["digit_task", "shape_task"])
+    accuracy = {name: f"{float(value):.2f}" for name, value in dataset.attrs.items() if name.startswith("accuracy_")}
+    found = [
+        f"The models need their own half: accuracy {accuracy['accuracy_digit_task_without_other_half']} (digits) and "
+        f"{accuracy['accuracy_shape_task_without_other_half']} (shapes) with the other half blank, "
+        f"{accuracy['accuracy_digit_task_without_own_half']} and {accuracy['accuracy_shape_task_without_own_half']} "
+        f"with their own. No explainer has more than {float(tasks.max()):.0%} of its map's absolute values there."
+    ]
+    for metric in ("spearman_abs", "spearman"):
+        columns = compared(dataset, centred, metric)
+        other, null = columns["two objects: other task"], columns["null: other image"]
+        alike = other.explainer.values[(other["low"] > null["high"]).values]
+        values = ", ".join(f"{float(other['mean'].sel(explainer=n)):.2f}" for n in alike)
+        found.append(
+            f"{plotting.TITLES[metric]}: more alike for the two tasks than for unrelated images are the maps of "
+            f"{spoken(alike)}{f' ({values})' if values else ''}."
         )
-    axes.grid(axis="x", color="0.9", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+    caption = "Share of the map's absolute values on the half of the model's own task: mean [95% interval]"
+    write_findings(
+        found,
+        options,
+        "engineered_tasks.py",
+        __doc__,
+        figures={
+            "scores.png": (
+                "Where the maps lie, and how alike they are: means over the images with 95% intervals.",
+                "Three panels with a row for each explainer; the tables have their points.",
+            ),
+            "maps.png": (
+                "Maps of two images by the two tasks' models and a random one; green frames: the task's own half.",
+                "A row for each explainer. Most maps show both the digit and the shape, whatever the task.",
+            ),
+        },
+        tables=[
+            labelled_table(caption, mass.assign_coords(model=list(MODELS.values())), rows="explainer", columns="model"),
+            *(comparisons(dataset, centred, metric) for metric in ("spearman_abs", "spearman")),
+        ],
+        printed=text,
+    )
 
 
-def pictures(dataset: xr.Dataset) -> Figure:
-    """The maps of the models side by side: a row an explainer, the half of each model's own task framed.
-
-    The two images that are shown have the digit on different sides where the kept images have both.
-    """
-    names, models = [str(x) for x in dataset.explainer.values], [str(x) for x in dataset.model.values]
-    sides = dataset.digit_on_right.values[: dataset.sizes["kept_image"]].astype(bool)
-    shown = [0, int(np.argmax(sides != sides[0])) or 1]
-    columns = len(shown) * (1 + len(models))
-    size = (1.75 * columns + 1.2, 0.98 * len(names) + 0.4)
-    figure, panels = plt.subplots(len(names), columns, figsize=size, layout="constrained", squeeze=False)
-    for row, name in enumerate(names):
-        for block, image in enumerate(shown):
-            axes = panels[row, block * (1 + len(models)) :]
-            axes[0].imshow(dataset.images[image].values.squeeze(), cmap="gray", interpolation="nearest")
-            for place, model in zip(axes[1:], models, strict=False):
-                plotting.show_map(place, dataset.maps.sel(explainer=name, model=model)[image].values)
-                if model != "random":
-                    _frame(place, on_right=bool(sides[image]) == (model == "digit_task"))
-            if row == 0:
-                axes[0].set_title("image", fontsize=9)
-                for place, model in zip(axes[1:], models, strict=False):
-                    place.set_title(MODELS[model], fontsize=9)
-        panels[row, 0].set_ylabel(plotting.readable(name).replace(" ", "\n", 1), rotation=0, ha="right", va="center")
-    for axes in panels.flat:
-        axes.set(xticks=[], yticks=[])
-    return figure
-
-
-def _frame(axes: Axes, *, on_right: bool) -> None:
-    width, height = (abs(end - start) for start, end in (axes.get_xlim(), axes.get_ylim()))
-    corner = (width / 2 - 0.5 if on_right else -0.5, -0.5)
-    axes.add_patch(Rectangle(corner, width / 2, height, fill=False, edgecolor="#009E73", linewidth=2.5))
-
-
-def table(dataset: xr.Dataset, centred: xr.Dataset) -> str:
-    """The means over the images, an explainer a row, for people."""
-    lines = ["", "test accuracy:"]
-    for name, value in dataset.attrs.items():
-        if name.startswith("accuracy_"):
-            lines.append(f"  {plotting.readable(name.removeprefix('accuracy_')):36s}{value:8.4f}")
-    lines += ["", "share of the map's absolute values on the half of the model's own task: mean [95% interval]"]
-    mass = mean_interval(dataset.mass_on_task, dims=("image",))
-    lines.append(f"{'':24s}" + "".join(f"{MODELS[str(name)]:>26s}" for name in dataset.model.values))
-    for name in dataset.explainer.values:
-        cells = [_cell(mass.sel(explainer=name, model=model)) for model in dataset.model.values]
-        lines.append(f"{plotting.readable(str(name)):24s}" + "".join(f"{cell:>26s}" for cell in cells))
-    for metric in dataset.metric.values:
-        columns = compared(dataset, centred, str(metric))
-        title = plotting.TITLES.get(str(metric), str(metric))
-        lines += ["", f"{title} with the trained model's map: mean [95% interval]"]
-        lines.append(f"{'':24s}" + "".join(f"{column:>26s}" for column in columns))
-        for name in dataset.explainer.values:
-            cells = [_cell(interval.sel(explainer=name)) for interval in columns.values()]
-            lines.append(f"{plotting.readable(str(name)):24s}" + "".join(f"{cell:>26s}" for cell in cells))
-    for name in dataset.explainer.values:
-        constant = dataset.constant_maps.sel(explainer=name).sum().item()
-        if constant:
-            lines.append(f"{plotting.readable(str(name))}: {constant} constant maps, which have no correlation (NaN)")
-    return "\n".join([*lines, ""])
-
-
-def _cell(interval: xr.Dataset) -> str:
-    mean, low, high = (float(interval[name]) for name in ("mean", "low", "high"))
-    return "no value" if np.isnan(mean) else f"{mean:.2f} [{low:.2f}, {high:.2f}]"
+def comparisons(dataset: xr.Dataset, centred: xr.Dataset, metric: str) -> Table:
+    """How alike the trained model's map and others are, a row an explainer."""
+    columns = compared(dataset, centred, metric)
+    intervals = [interval[["mean", "low", "high"]].reset_coords(drop=True) for interval in columns.values()]
+    return labelled_table(
+        f"{plotting.TITLES[metric]} with the trained model's map: mean [95% interval]",
+        xr.concat(intervals, xr.DataArray(list(columns), dims="maps", name="maps")),
+        rows="explainer",
+        columns="maps",
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ measures is the order by another.
 does the same on photographs with a published network.
 
 In the folder --out: results.nc (an xarray Dataset), results.csv (the continuity of each image), continuity.png,
-table.txt; parts/ holds what is finished, so that a run that was broken off goes on where it was.
+table.txt, report.html (all of it for a browser); parts/ holds what is finished, so that a run that was broken off goes
+on where it was.
 """
 
 from __future__ import annotations
@@ -39,15 +40,19 @@ import tyro
 import xarray as xr
 from explained_images import EXPLAINERS, Explained, Subject, label, subject
 from matplotlib.figure import Figure
+from pages import write_findings
 from tqdm import tqdm
 
 from saliency_jax import plotting, results
 from saliency_jax.keys import named
+from saliency_jax.report import Table
 from saliency_jax.robustness import average_sensitivity, continuity, gaussian_noise, infidelity, max_sensitivity
 from saliency_jax.sanity.fingerprint import digest
 from saliency_jax.similarity.scaling import by_mean_square
 
 IN_SCORE_UNITS = ("simple_taylor", "gradient_times_input", "integrated_gradients", "lrp", "deep_taylor", "deep_lift")
+JUMP = -0.9
+"""A slope of the constant over the distance that is lower than this is that of a jump, -1, to the search's luck."""
 FINER = 0.1
 """The second least distance, as a share of the first."""
 
@@ -106,9 +111,48 @@ def main(options: Options) -> xr.Dataset:
     plotting.save(figure(dataset), options.out / "continuity.png")
     text = table(dataset)
     results.write_bytes(options.out / "table.txt", text.encode())
+    report(dataset, options, text)
     print(text)
-    print(f"written: {options.out}/results.nc, results.csv, continuity.png, table.txt")
+    print(f"written: {options.out}/results.nc, results.csv, continuity.png, table.txt, report.html")
     return dataset
+
+
+def report(dataset: xr.Dataset, options: Options, text: str) -> None:
+    """Write report.html: whose maps jump, what draws alone miss, and all measures."""
+    median, slope = dataset.map(medians), slopes(dataset)
+    names = [str(name) for name in dataset.explainer.values]
+    steepness = {name: float(slope.sel(explainer=name)) for name in names}
+    jumps = [f"{label(name)} ({value:.2f})" for name, value in steepness.items() if value < JUMP]
+    others = [f"{label(name)} ({value:.2f})" for name, value in steepness.items() if not value < JUMP]
+    drawn = median.by_search.sel(search="samples").isel(gap=1)
+    missed = (median.continuity.isel(gap=1) / drawn).max()
+    head = ["Explainer", *(f"continuity, pairs at least {float(gap):g}" for gap in dataset.gap), "slope", "draws alone"]
+    head += ["max-sensitivity", "average sensitivity", "scaled infidelity"]
+    rows = []
+    for name in names:
+        one = median.sel(explainer=name)
+        values = [*one.continuity, slope.sel(explainer=name), drawn.sel(explainer=name)]
+        values += [one.relative_max_sensitivity, one.relative_average_sensitivity, one.scaled_infidelity]
+        rows.append([label(name), *(f"{float(value):.4g}" for value in values)])
+    write_findings(
+        [
+            f"Maps that jump, where the constant grows as the distance of the pair shrinks (slope): "
+            f"{', '.join(jumps) or 'none'}.",
+            f"Maps that do so less or not at all: {', '.join(others) or 'none'}.",
+            f"Points drawn around the image miss what other searches find by a factor of up to {float(missed):.0f}.",
+        ],
+        options,
+        "explanation_continuity.py",
+        __doc__,
+        figures={
+            "continuity.png": (
+                "The continuity constant that each search finds (left), and over the least distance (right).",
+                "A row for each explainer with a mark for each search; lines that rise to the left jump.",
+            )
+        },
+        tables=[Table("Medians over the images; maps of mean square 1", head, rows)],
+        printed=text,
+    )
 
 
 def measure(of: Subject, name: str, options: Options) -> xr.Dataset:

@@ -13,14 +13,16 @@ photographs:
 
     python experiments/imagenet_randomization.py ... --explainers smoothgrad integrated_gradients --limit 1
 
-In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), curves.png, maps-N.png for the
-first photographs, table.txt, report.html (all of it for a browser); parts/ holds what is finished, so that a run that
-was broken off goes on where it was.
+In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), curves.png, for the first
+photographs maps-N.png and overlays-N.png (the maps over the photograph), table.txt, report.html (all of it for a
+browser); parts/ holds what is finished, so that a run that was broken off goes on where it was. --vector pdf svg adds
+the figures for a paper.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -57,6 +59,8 @@ class Options(Devices, Photographs):
     """Which explainers, by their names in saliency_jax.EXPLAINERS."""
     pictures: int = 3
     """For how many photographs, the first ones, the maps are drawn."""
+    vector: Annotated[tuple[Literal["pdf", "svg"], ...], tyro.conf.arg(metavar="FORMAT ...")] = ()
+    """Write the figures as vector graphics too, whose texts stay texts: pdf, svg or both."""
     devices: int | None = None
     """How many devices share the photographs; all that there are if not given, a CPU being one."""
     batch: int | None = None
@@ -95,14 +99,18 @@ def main(options: Options) -> xr.Dataset:
     dataset = dataset.assign(images=photographs.displayed(dataset.images)).assign_attrs(network=options.network)
     results.write_dataset(dataset, options.out / "results.nc")
     results.write_csv(dataset, options.out / "results.csv")
-    plotting.save(plotting.similarity_curves(dataset, metrics=list(dataset.metric.values)), options.out / "curves.png")
+    save = partial(plotting.save, vector=options.vector)
+    save(plotting.similarity_curves(dataset, metrics=list(dataset.metric.values)), options.out / "curves.png")
     for place in range(dataset.sizes["kept_image"]):
-        plotting.save(plotting.map_grid(dataset, image=place), options.out / f"maps-{place}.png")
+        over = partial(plotting.show_overlay, image=dataset["images"][place].values)
+        save(plotting.map_grid(dataset, image=place), options.out / f"maps-{place}.png")
+        save(plotting.map_grid(dataset, image=place, draw=over), options.out / f"overlays-{place}.png")
     text = f"{photographs.described()}\n{table(dataset)}"
     results.write_bytes(options.out / "table.txt", text.encode())
     write_page(dataset, options, "imagenet_randomization.py", class_names=network.class_names)
     print(text)
-    print(f"written: {options.out}/results.nc, results.csv, curves.png, maps-*.png, table.txt, report.html")
+    figures = "curves.png, maps-*.png, overlays-*.png"
+    print(f"written: {options.out}/results.nc, results.csv, {figures}, table.txt, report.html")
     return dataset
 
 

@@ -13,14 +13,14 @@ with --dataset fashion_mnist and with --model mlp as well, is the paper's test, 
 labels need an accelerator or hours; the training keeps checkpoints, and the same command goes on with it.
 
 In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), bars.png, maps.png, table.txt,
-report.html (all of it for a browser); parts/ holds what is finished.
+report.html (all of it for a browser); parts/ holds what is finished. --vector pdf svg adds the figures for a paper.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import jax
 import numpy as np
@@ -68,6 +68,8 @@ class Options(Devices, Digits):
     """Which explainers, by their names in saliency_jax.EXPLAINERS; the paper's and four more if none is given."""
     least_fitted: float = 0.95
     """The training accuracy on permuted labels under which the test is refused."""
+    vector: Annotated[tuple[Literal["pdf", "svg"], ...], tyro.conf.arg(metavar="FORMAT ...")] = ()
+    """Write the figures as vector graphics too, whose texts stay texts: pdf, svg or both."""
     out: Path = Path("runs/label_randomization")
     """The folder for the results; the same options again go on with what is there."""
 
@@ -103,8 +105,8 @@ def main(options: Options) -> xr.Dataset:
     dataset = dataset.assign_attrs(model=options.model, dataset=options.dataset, source=options.source)
     results.write_dataset(dataset, options.out / "results.nc")
     results.write_csv(dataset, options.out / "results.csv")
-    plotting.save(plotting.similarity_bars(dataset), options.out / "bars.png")
-    plotting.save(plotting.map_grid(dataset), options.out / "maps.png")
+    plotting.save(plotting.similarity_bars(dataset), options.out / "bars.png", vector=options.vector)
+    plotting.save(plotting.map_grid(dataset), options.out / "maps.png", vector=options.vector)
     text = f"{learned(dataset)}\n{table(dataset)}"
     results.write_bytes(options.out / "table.txt", text.encode())
     write_page(dataset, options, "label_randomization.py")

@@ -73,6 +73,20 @@ def prototype_table(dataset: xr.Dataset) -> str:
     return "\n".join([*lines, ""])
 
 
+def prototype_findings(dataset: xr.Dataset) -> list[str]:
+    """How sure the network is of its prototypes, and how near they are to a maximum."""
+    least = dataset.probability.min("class")
+    worst = least.row.values[int(least.argmin("row"))]
+    found = [f"The least probability of a prototype's own class is {float(least.min()):.3f} ({worst})."]
+    penalized = dataset.isel(row=np.isfinite(dataset.weight.values))
+    if penalized.sizes["row"]:
+        found.append(
+            f"With the penalty it is {float(penalized.probability.min()):.3f}, and the norm of the objective's "
+            f"gradient at most {float(penalized.gradient_norm.max()):.0e}."
+        )
+    return found
+
+
 def unit_figure(dataset: xr.Dataset) -> Figure:
     """A row a unit: its maxima, and the photographs that excite it most."""
     rows, columns = dataset.sizes["unit"], dataset.sizes["shown"]
@@ -102,3 +116,17 @@ def unit_table(dataset: xr.Dataset) -> str:
         lines.append(f"{f'channel {unit}':20s}{cells}")
     lines.append("The maxima are those of the mean over all places, under transformations.")
     return "\n".join([*lines, ""])
+
+
+def unit_findings(dataset: xr.Dataset) -> list[str]:
+    """Whether what is made excites the units more than the photographs do."""
+    photographs = [name for name in dataset.shown.values if str(name).startswith("photograph")]
+    best = dataset.activation.sel(shown=photographs).max("shown")
+    found = []
+    for name in [str(name) for name in dataset.shown.values if name not in photographs]:
+        more = int((dataset.activation.sel(shown=name) > best).sum())
+        found.append(
+            f"{name}: {more} of {dataset.sizes['unit']} channels of {dataset.attrs['tap']} answer more to the image "
+            f"made for them than to any of {dataset.attrs['photographs']} photographs."
+        )
+    return found

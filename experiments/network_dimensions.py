@@ -3,10 +3,10 @@
     python experiments/network_dimensions.py --images FOLDER
 
 measures the intrinsic dimension of photographs at the outputs of the blocks of pretrained networks and of the same
-networks with random weights, with the linear dimension and a Gaussian control beside it. It should show a rise and then
-a fall with trained weights, the hunchback; no fall before the last layers with random ones; and, over networks, a last
-hidden layer whose dimension goes with the error. About five minutes for 200 photographs and two networks on two cores;
-with so few photographs the Gaussian control is close by.
+networks with random weights, with the linear dimension and a Gaussian control beside it. About five minutes for 200
+photographs and two networks on two cores; with so few photographs the Gaussian control is close by. It should show a
+rise and then a fall with trained weights, the hunchback; no fall before the last layers with random ones; and, over
+networks, a last hidden layer whose dimension goes with the error.
 
     python experiments/network_dimensions.py --images FOLDER --networks mobilenet_v2 inception_v3_birds \\
         --weights mobilenet_v2 FILE inception_v3_birds FILE
@@ -14,7 +14,7 @@ with so few photographs the Gaussian control is close by.
 adds networks whose weights lie in a file. The paper takes 500 photographs of one class or 2000 of all.
 
 In the folder --out: results-NETWORK.nc (xarray Datasets), results.csv (a row an estimate), profiles-NETWORK.png,
-last_hidden.png, table.txt; parts/ holds what is finished.
+spectra-NETWORK.png, last_hidden.png, table.txt, report.html (all of it for a browser); parts/ holds what is finished.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ import numpy as np
 import tyro
 import xarray as xr
 from digits import set_up
+from dimension_findings import network_figures, network_findings, network_tables
 from matplotlib.figure import Figure
+from pages import write_findings
 from photographs import NETWORKS, Photographs, prepare
 from tqdm import tqdm
 
@@ -78,6 +80,7 @@ def main(options: Options) -> dict[str, xr.Dataset]:
         results.write_dataset(dataset, options.out / f"results-{name}.nc")
         title = f"{plotting.readable(name)}, {dataset.attrs['images']} photographs"
         plotting.save(plotting.dimension_profiles(dataset, title=title), options.out / f"profiles-{name}.png")
+        plotting.save(plotting.dimension_spectra(dataset, title=title), options.out / f"spectra-{name}.png")
     plotting.save(last_hidden_figure(found), options.out / "last_hidden.png")
     frames = [dataset.dimension.to_series().reset_index().assign(network=name) for name, dataset in found.items()]
     rows = "".join(frame.to_csv(index=False, header=i == 0) for i, frame in enumerate(frames))
@@ -85,8 +88,12 @@ def main(options: Options) -> dict[str, xr.Dataset]:
     text = "\n".join([*(table(name, dataset) for name, dataset in found.items()), last_hidden_table(found)])
     text += f"\n{next(iter(found.values())).attrs['caution']}\n"
     results.write_bytes(options.out / "table.txt", text.encode())
+    figures, tables = network_figures(list(found)), network_tables(found)
+    script = "network_dimensions.py"
+    write_findings(network_findings(found), options, script, __doc__, figures=figures, tables=tables, printed=text)
     print(text)
-    print(f"written: {options.out}/results-*.nc, results.csv, profiles-*.png, last_hidden.png, table.txt")
+    drawn = "profiles-*.png, spectra-*.png, last_hidden.png"
+    print(f"written: {options.out}/results-*.nc, results.csv, {drawn}, table.txt, report.html")
     return found
 
 

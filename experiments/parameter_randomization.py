@@ -13,7 +13,7 @@ trains on all of MNIST as in the paper (about half an hour on two cores) and giv
 
 In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), curves.png, maps.png, table.txt,
 report.html (all of it for a browser); parts/ holds what is finished, so that a run that was broken off goes on where
-it was.
+it was. --vector pdf svg adds the figures for a paper.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Options(Devices, Digits):
     """The code behind the paper's figures (own initializers, the random model's class) or its text (normal 0.01)."""
     explainers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME ...")] = DEMO_EXPLAINERS
     """Which explainers, by their names in saliency_jax.EXPLAINERS."""
+    vector: Annotated[tuple[Literal["pdf", "svg"], ...], tyro.conf.arg(metavar="FORMAT ...")] = ()
+    """Write the figures as vector graphics too, whose texts stay texts: pdf, svg or both."""
     out: Path = Path("runs/parameter_randomization")
     """The folder for the results; the same options again go on with what is there."""
 
@@ -99,8 +101,8 @@ def main(options: Options) -> xr.Dataset:
     )
     results.write_dataset(dataset, options.out / "results.nc")
     results.write_csv(dataset, options.out / "results.csv")
-    plotting.save(plotting.similarity_curves(dataset), options.out / "curves.png")
-    plotting.save(plotting.map_grid(dataset), options.out / "maps.png")
+    plotting.save(plotting.similarity_curves(dataset), options.out / "curves.png", vector=options.vector)
+    plotting.save(plotting.map_grid(dataset), options.out / "maps.png", vector=options.vector)
     text = table(dataset)
     results.write_bytes(options.out / "table.txt", text.encode())
     write_page(dataset, options, "parameter_randomization.py")

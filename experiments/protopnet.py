@@ -32,6 +32,8 @@ from saliency_jax.presets import Training
 from saliency_jax.prototypes import ProtoPNet, Recipe, Stage, Trunk, drawn_patches
 from saliency_jax.training import evaluate, train
 
+CLASSIFIER = Training(steps=600, batch_size=80, learning_rate=1e-3, schedule="cosine")
+"""How the classifier is trained, whose trunk becomes the backbone."""
 LAYER = "conv3/relu"
 """The activation that prototypes are compared with: 7 x 7 places, each of which sees 18 x 18 pixels."""
 
@@ -98,7 +100,14 @@ def recipe() -> Recipe:
     return Recipe(batch_size=20, backbone_rate=1e-3, last_layer_rate=1e-3, decay_every=7)
 
 
-def digits(options: Options, key: jax.Array, *, labels: np.ndarray | None = None, images: int | None = None) -> Task:
+def digits(
+    options: Options,
+    key: jax.Array,
+    *,
+    labels: np.ndarray | None = None,
+    images: int | None = None,
+    training: Training | None = None,
+) -> Task:
     """The digits, a classifier trained on them, and a ProtoPNet on its trunk, not trained yet.
 
     Args:
@@ -106,19 +115,22 @@ def digits(options: Options, key: jax.Array, *, labels: np.ndarray | None = None
         key: draws first weights and the order of the images.
         labels: other labels of the training images than the true ones.
         images: how many of the training images, evenly spread; all where None.
+        training: how the classifier is trained; CLASSIFIER where None.
     """
     split = data.load(options.dataset, "train", source=options.source, data_dir=options.data_dir)
     known = np.asarray(split.labels) if labels is None else labels
     kept, held = share(np.asarray(split.labels), options.held_out, options.seed)
     if images is not None:
         kept = kept[np.linspace(0, len(kept) - 1, images).astype(int)]
-    training = Examples(split.images[kept], known[kept], split.images[kept])
+    examples = Examples(split.images[kept], known[kept], split.images[kept])
     if options.held_out:
         measured = {"held out": Examples(split.images[held], known[held], split.images[held])}
     else:
         test = data.load(options.dataset, "test", source=options.source, data_dir=options.data_dir)
         measured = {"test": Examples(test.images, np.asarray(test.labels), test.images)}
-    network, variables = classifier(training, named(key, "classifier"), options.out / "classifier")
+    network, variables = classifier(
+        examples, named(key, "classifier"), options.out / "classifier", training or CLASSIFIER
+    )
     plain = {name: evaluate(network.apply, variables, e.inputs, e.labels) for name, e in measured.items()}
     model = ProtoPNet(
         classes=10,
@@ -130,11 +142,11 @@ def digits(options: Options, key: jax.Array, *, labels: np.ndarray | None = None
     initial = jax.jit(model.init)(named(key, "init"), jnp.asarray(split.images[:1]))
     initial["params"]["backbone"] = {"model": variables["params"]}
     # From uniform noise, as in the paper, the training takes several times as long.
-    initial = drawn_patches(model, initial, training.inputs, training.labels, named(key, "prototypes")).variables
-    return Task(model, initial, training, training.inputs, None, measured, [str(i) for i in range(10)], plain)
+    initial = drawn_patches(model, initial, examples.inputs, examples.labels, named(key, "prototypes")).variables
+    return Task(model, initial, examples, examples.inputs, None, measured, [str(i) for i in range(10)], plain)
 
 
-def classifier(training: Examples, key: jax.Array, folder: Path) -> tuple[CNN, dict]:
+def classifier(examples: Examples, key: jax.Array, folder: Path, training: Training) -> tuple[CNN, dict]:
     """Three convolutions of 3 x 3 with ReLU and max pooling, trained in a minute: the backbone and the comparison."""
     network = CNN(
         channels=(32, 64, 128),
@@ -145,11 +157,11 @@ def classifier(training: Examples, key: jax.Array, folder: Path) -> tuple[CNN, d
     )
     trained = train(
         network.apply,
-        network.init(named(key, "init"), jnp.asarray(training.inputs[:1])),
-        training.inputs,
-        training.labels,
+        network.init(named(key, "init"), jnp.asarray(examples.inputs[:1])),
+        examples.inputs,
+        examples.labels,
         key=named(key, "training"),
-        config=Training(steps=600, batch_size=80, learning_rate=1e-3, schedule="cosine"),
+        config=training,
         folder=folder,
     )
     return network, trained.params

@@ -244,9 +244,7 @@ def patches_of(task: Task, pruned: Pruned, sources: Sources, shape: tuple[int, i
     """Where the prototypes come from and what is nearest to them, for the figures."""
     inputs = task.train.inputs
     near = prototypes.nearest_images(pruned.model, pruned.variables, inputs, count=min(5, len(inputs)))
-    own = prototypes.nearest_images(pruned.model, pruned.variables, inputs, count=1)._replace(
-        image=sources.image[:, None], row=sources.row[:, None], column=sources.column[:, None]
-    )
+    own = prototypes.NearestImages(*(array[:, None] for array in sources))
     boxes = [
         prototypes.patch_boxes(pruned.model, pruned.variables, inputs, found, image_shape=shape)
         for found in (own, near)

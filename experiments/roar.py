@@ -13,8 +13,9 @@ the most; one that is trained on images with these holes loses no more than by r
 stay below the edges from one half of the pixels on. Grad-CAM costs next to nothing at any fraction although the digit
 is gone: the shape of its holes tells the class, as removed.png shows.
 
-In the folder --out: results.nc (an xarray Dataset), results.csv (a row a training), curves.png, removed.png, table.txt;
-parts/ holds what is finished, so that a run that was broken off goes on where it was.
+In the folder --out: results.nc (an xarray Dataset), results.csv (a row a training), curves.png, removed.png, table.txt,
+report.html (all of it for a browser); parts/ holds what is finished, so that a run that was broken off goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -26,13 +27,11 @@ from typing import Annotated, Any, Literal
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
-import numpy as np
 import tyro
 import xarray as xr
 from digits import set_up
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from pages import spoken, write_findings
+from roar_figures import curves, pictures, table
 from tqdm import tqdm
 
 import saliency_jax as sj
@@ -40,6 +39,7 @@ from saliency_jax import data, plotting, results
 from saliency_jax.keys import named
 from saliency_jax.models import CNN
 from saliency_jax.presets import Training
+from saliency_jax.report import labelled_table
 from saliency_jax.sanity.roar import roar
 from saliency_jax.sanity.summary import mean_interval
 from saliency_jax.training import evaluate, train
@@ -133,8 +133,9 @@ def main(options: Options) -> xr.Dataset:
     plotting.save(pictures(dataset), options.out / "removed.png")
     text = table(dataset)
     results.write_bytes(options.out / "table.txt", text.encode())
+    report(dataset, options, text)
     print(text)
-    print(f"written: {options.out}/results.nc, results.csv, curves.png, removed.png, table.txt")
+    print(f"written: {options.out}/results.nc, results.csv, curves.png, removed.png, table.txt, report.html")
     return dataset
 
 
@@ -144,104 +145,55 @@ def trained_params(images: Any, labels: Any, key: Any, *, model: CNN, config: Tr
     return train(model.apply, initial, images, labels, key=named(key, "training"), config=config).params
 
 
-def curves(dataset: xr.Dataset) -> Figure:
-    """Accuracy against the fraction removed, trained anew and not, a line an explainer."""
-    figure, panels = plt.subplots(1, 2, figsize=(12, 4.8), sharey=True, layout="constrained")
-    seeds, whole = dataset.sizes["seed"], float(dataset.accuracy_of_whole_images.mean())
+def report(dataset: xr.Dataset, options: Options, text: str) -> None:
+    """Write report.html: which explainers take more accuracy than the controls, and all curves."""
     intervals = mean_interval(dataset.accuracy, dims=("seed",))
-    _draw(panels[0], dataset, intervals["mean"], whole, intervals)
-    _draw(panels[1], dataset, dataset.accuracy_without_retraining, dataset.attrs["test_accuracy"])
-    panels[0].set_title(f"trained anew (mean of {seeds} trainings, bars: 95% bootstrap interval)", fontsize=10)
-    panels[1].set_title("the explained model, not trained anew", fontsize=10)
-    panels[0].set_ylabel("test accuracy")
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9)
-    figure.suptitle(f"Remove and retrain: pixels ranked by {dataset.attrs['ranking']} value of the map", fontsize=12)
-    return figure
-
-
-def _draw(axes: Axes, dataset: xr.Dataset, means: xr.DataArray, whole: float, bars: xr.Dataset | None = None) -> None:
-    fractions = np.concatenate([[0.0], dataset.fraction.values])
-    coloured = [name for name in dataset.explainer.values if name not in plotting.CONTROLS]
-    for name in dataset.explainer.values:
-        mean = np.concatenate([[whole], means.sel(explainer=name).values])
-        control = name in plotting.CONTROLS
-        place = (plotting.CONTROLS if control else coloured).index(name)
-        axes.errorbar(
-            fractions,
-            mean,
-            yerr=None if bars is None else _lengths(mean, bars.sel(explainer=name)),
-            label=plotting.readable(str(name)),
-            color="0.45" if control else plotting.COLOURS[place % len(plotting.COLOURS)],
-            marker=plotting.MARKERS[place % len(plotting.MARKERS)],
-            markerfacecolor="white" if control else None,
-            linestyle=":" if control else "-",
-            linewidth=1.6,
-            markersize=5,
-            elinewidth=1,
-            capsize=2,
-        )
-    axes.axhline(0.1, color="0.6", linewidth=0.8, linestyle="--", zorder=0)
-    axes.annotate("chance", (0.0, 0.1), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
-    axes.set(xlabel="fraction of the pixels removed", xlim=(-0.03, 1.0), ylim=(0, 1.02))
-    axes.grid(axis="y", color="0.9", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _lengths(mean: np.ndarray, interval: xr.Dataset) -> np.ndarray:
-    low, high = (np.concatenate([mean[:1], interval[part].values]) for part in ("low", "high"))
-    return np.maximum([mean - low, high - mean], 0)
-
-
-def pictures(dataset: xr.Dataset) -> Figure:
-    """The first test image without what each explainer ranks highest: a row an explainer, a column a fraction."""
-    names, fractions = [str(x) for x in dataset.explainer.values], dataset.fraction.values
-    figure, panels = plt.subplots(
-        len(names),
-        1 + len(fractions),
-        figsize=(1.25 * (1 + len(fractions)) + 1.4, 1.25 * len(names) + 0.3),
-        layout="constrained",
-        squeeze=False,
+    names = [str(name) for name in dataset.explainer.values]
+    controls = [name for name in names if name in plotting.CONTROLS]
+    least = intervals["low"].sel(explainer=controls).min("explainer")
+    below = intervals["high"].sel(explainer=[name for name in names if name not in controls]) < least
+    found = []
+    if controls:
+        which = below.explainer.values[below.any("fraction").values]
+        found.append(f"Trained anew, less accurate than by {spoken(controls)}: {spoken(which)}.")
+        for name in map(str, which):
+            shares = [f"{float(f):.0%}" for f in below.fraction[below.sel(explainer=name).values]]
+            found.append(f"{plotting.readable(name)}: with {spoken(shares)} of the pixels removed.")
+    middle = dataset.sizes["fraction"] // 2
+    kept = dataset.accuracy_without_retraining.isel(fraction=middle)
+    misled = kept.explainer.values[int(kept.argmin("explainer"))]
+    anew = float(intervals["mean"].isel(fraction=middle).sel(explainer=misled))
+    found.append(
+        f"Without training anew {spoken([misled])} costs most with {float(kept.fraction):.0%} removed: an accuracy of "
+        f"{float(kept.min()):.3f} is left, and {anew:.3f} after a training on such images."
     )
-    for row, name in enumerate(names):
-        shown = [dataset.images[0], *dataset.removed.sel(explainer=name).isel(kept_image=0)]
-        for axes, picture in zip(panels[row], shown, strict=True):
-            axes.imshow(np.asarray(picture).squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-        panels[row, 0].set_ylabel(plotting.readable(name).replace(" ", "\n"), rotation=0, ha="right", va="center")
-    for axes, title in zip(panels[0], ["image", *(f"{fraction:.0%}" for fraction in fractions)], strict=True):
-        axes.set_title(title, fontsize=9)
-    return figure
-
-
-def table(dataset: xr.Dataset) -> str:
-    """Accuracies for people: an explainer a row, a fraction a column."""
-    whole = dataset.accuracy_of_whole_images
-    lines = [
-        "",
-        f"test accuracy of trainings on whole images: {float(whole.mean()):.3f} "
-        f"(from {float(whole.min()):.3f} to {float(whole.max()):.3f} over {dataset.sizes['seed']} seeds)",
-    ]
-    fractions = "".join(f"{fraction:>22.0%}" for fraction in dataset.fraction.values)
-    lines += ["", "test accuracy after removal and retraining: mean over seeds [95% interval]", f"{'':24s}{fractions}"]
-    intervals = mean_interval(dataset.accuracy, dims=("seed",))
-    for name in dataset.explainer.values:
-        cells = [_cell(intervals.sel(explainer=name, fraction=fraction)) for fraction in dataset.fraction.values]
-        lines.append(f"{plotting.readable(str(name)):24s}" + "".join(f"{cell:>22s}" for cell in cells))
-    lines += ["", "test accuracy after removal, without retraining", f"{'':24s}{fractions}"]
-    for name in dataset.explainer.values:
-        accuracies = dataset.accuracy_without_retraining.sel(explainer=name).values
-        lines.append(f"{plotting.readable(str(name)):24s}" + "".join(f"{x:22.3f}" for x in accuracies))
-    for name in dataset.explainer.values:
-        constant = dataset.constant_maps.sel(explainer=name).sum().item()
-        if constant:
-            lines.append(f"{plotting.readable(str(name))}: {constant} constant maps, whose pixels go at random")
-    return "\n".join([*lines, ""])
-
-
-def _cell(interval: xr.Dataset) -> str:
-    mean, low, high = (float(interval[name]) for name in ("mean", "low", "high"))
-    return "no value" if np.isnan(mean) else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    by_fraction = partial(labelled_table, rows="explainer", columns="fraction", digits=3)
+    write_findings(
+        found,
+        options,
+        "roar.py",
+        __doc__,
+        figures={
+            "curves.png": (
+                "Test accuracy against the share of the pixels removed: trained anew (left) and not (right).",
+                "Two panels of falling lines, one an explainer; the tables below have their points.",
+            ),
+            "removed.png": (
+                "The first test image without the pixels that each explainer ranks highest.",
+                "A row for each explainer, a column for each share removed: more and more of the digit is grey.",
+            ),
+        },
+        tables=[
+            by_fraction(
+                "Test accuracy after removal and retraining, by share removed: mean over seeds [95% interval]",
+                intervals,
+            ),
+            by_fraction(
+                "Test accuracy after removal, without retraining, by share removed", dataset.accuracy_without_retraining
+            ),
+        ],
+        printed=text,
+    )
 
 
 if __name__ == "__main__":

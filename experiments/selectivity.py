@@ -16,8 +16,9 @@ does the same on photographs with a published network, whose predicted class is 
 by the mean colour. --direction insertion starts from nothing and puts patches in (a large area is good), --patch 1 is
 pixel flipping, --recompute explains again after every step.
 
-In the folder --out: results.nc (an xarray Dataset), results.csv (the area of each image), curves.png, table.txt; parts/
-holds what is finished, so that a run that was broken off goes on where it was.
+In the folder --out: results.nc (an xarray Dataset), results.csv (the area of each image), curves.png, table.txt,
+report.html (all of it for a browser); parts/ holds what is finished, so that a run that was broken off goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -30,12 +31,14 @@ from typing import Annotated, Literal
 import jax
 import tyro
 import xarray as xr
-from explained_images import EXPLAINERS, RANDOM, Explained, subject
-from selectivity_curves import figure, table
+from explained_images import EXPLAINERS, RANDOM, Explained, label, subject
+from pages import write_findings
+from selectivity_curves import figure, ranked, table
 from tqdm import tqdm
 
 from saliency_jax import plotting, results
 from saliency_jax.keys import named
+from saliency_jax.report import Table
 from saliency_jax.robustness import selectivity
 from saliency_jax.sanity.fingerprint import digest
 
@@ -117,9 +120,54 @@ def main(options: Options) -> xr.Dataset:
     plotting.save(figure(dataset), options.out / "curves.png")
     text = table(dataset)
     results.write_bytes(options.out / "table.txt", text.encode())
+    report(dataset, options, text)
     print(text)
-    print(f"written: {options.out}/results.nc, results.csv, curves.png, table.txt")
+    print(f"written: {options.out}/results.nc, results.csv, curves.png, table.txt, report.html")
     return dataset
+
+
+def report(dataset: xr.Dataset, options: Options, text: str) -> None:
+    """Write report.html: who is better than the random order, and all in order."""
+    explainers = ranked(dataset)
+    others = explainers.sel(explainer=[name for name in explainers.explainer.values if name != RANDOM])
+    better = others.gain_low > 0
+    found = [
+        f"{int(better.sum())} of {others.sizes['explainer']} explainers are better than a random order of the patches."
+    ]
+    if others.sizes["explainer"]:
+        best = others.isel(explainer=0)
+        found.append(
+            f"The best is {label(str(best.explainer.item()))}, better by {float(best.gain):.3f} "
+            f"[{float(best.gain_low):.3f}, {float(best.gain_high):.3f}], and on {float(best.better):.0%} of the images."
+        )
+    rows = []
+    for name in explainers.explainer.values:
+        one = explainers.sel(explainer=name)
+        intervals = [
+            f"{float(one[mean]):.3f} [{float(one[low]):.3f}, {float(one[high]):.3f}]"
+            for mean, low, high in (("mean", "low", "high"), ("gain", "gain_low", "gain_high"))
+        ]
+        rows.append([label(str(name)), *intervals, f"{float(one.better):.0%}"])
+    write_findings(
+        found,
+        options,
+        "selectivity.py",
+        __doc__,
+        figures={
+            "curves.png": (
+                f"The {options.recorded} over the share of the patches (left), and the areas under the curves (right).",
+                "A line and a point for each explainer, the best at the top; the table has the areas.",
+            )
+        },
+        tables=[
+            Table(
+                "The area under the mean curve, the best explainer first: mean [95% interval]",
+                ["Explainer", "area", "better than random by", "of images"],
+                rows,
+            )
+        ],
+        printed=text,
+    )
 
 
 if __name__ == "__main__":

@@ -37,8 +37,8 @@ def similarity_lines(dataset: xr.Dataset) -> list[str]:
         columns = (*map(plotting.readable, map(str, dataset.stage.values)), "null: other image")
         lines.append(f"{'':32s}" + "".join(f"{name:>22s}" for name in columns))
         for name in dataset.explainer.values:
-            cells = [_cell(curves.sel(explainer=name, stage=stage)) for stage in dataset.stage.values]
-            cells.append(_cell(nulls.sel(explainer=name)))
+            cells = [cell(curves.sel(explainer=name, stage=stage)) for stage in dataset.stage.values]
+            cells.append(cell(nulls.sel(explainer=name)))
             lines.append(f"{plotting.readable(str(name)):32s}" + "".join(f"{cell:>22s}" for cell in cells))
     for kind, meaning in (
         ("constant_maps", "constant maps, which have no correlation (NaN)"),
@@ -62,7 +62,7 @@ def verdict_lines(found: xr.Dataset) -> list[str]:
     ]
     for name in last.explainer.values:
         one = last.sel(explainer=name)
-        cells = [_cell(one.sel(metric=metric), "effect", "effect_low", "effect_high") for metric in last.metric.values]
+        cells = [cell(one.sel(metric=metric), "effect", "effect_low", "effect_high") for metric in last.metric.values]
         row = f"{plotting.readable(str(name)):32s}{one.verdict.item():>22s}"
         lines.append(row + "".join(f"{cell:>22s}" for cell in cells))
     level, tests = found.attrs["level"], found.attrs["tests"]
@@ -72,6 +72,15 @@ def verdict_lines(found: xr.Dataset) -> list[str]:
     return lines
 
 
-def _cell(interval: xr.Dataset, mean: str = "mean", low: str = "low", high: str = "high") -> str:
+def cell(interval: xr.Dataset, mean: str = "mean", low: str = "low", high: str = "high", *, digits: int = 2) -> str:
+    """A mean and its interval, or that there is none."""
     middle, least, most = (float(interval[name]) for name in (mean, low, high))
-    return "no value" if np.isnan(middle) else f"{middle:.2f} [{least:.2f}, {most:.2f}]"
+    return "no value" if np.isnan(middle) else f"{middle:.{digits}f} [{least:.{digits}f}, {most:.{digits}f}]"
+
+
+def constant_map_lines(dataset: xr.Dataset, consequence: str) -> list[str]:
+    """How many of an explainer's maps were constant, and what comes of that, a line for each that has any."""
+    counts = {str(name): dataset.constant_maps.sel(explainer=name).sum().item() for name in dataset.explainer.values}
+    return [
+        f"{plotting.readable(name)}: {count} constant maps, {consequence}" for name, count in counts.items() if count
+    ]

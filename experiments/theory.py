@@ -13,8 +13,9 @@ takes embedded MNIST digits, trains nothing, and takes about a minute on two cor
   guided backpropagation sees little before there are far more units than pixels (Nie, Zhang and Patel 2018).
 
 In the folder --out: input_dominance.nc, convolution.nc and recovery.nc (xarray Datasets), the first and the last as
-CSV too (a row a measurement), input_dominance.png, convolution.png, recovery.png, recovery_maps.png, table.txt; parts/
-holds what is finished, so that a run that was broken off goes on where it was.
+CSV too (a row a measurement), input_dominance.png, convolution.png, recovery.png, recovery_maps.png, table.txt,
+report.html (all of it for a browser); parts/ holds what is finished, so that a run that was broken off goes on where it
+was.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 import xarray as xr
+from pages import write_findings
 from theory_figures import convolution_figure, dominance_figure, recovery_figure, recovery_maps
 
 from saliency_jax import data, plotting, results
 from saliency_jax.keys import named
+from saliency_jax.report import labelled_table
 from saliency_jax.sanity.recovery import recovery
 from saliency_jax.sanity.summary import mean_interval
 from saliency_jax.sanity.theory import (
@@ -99,8 +102,9 @@ def main(options: Options) -> dict[str, xr.Dataset]:
         plotting.save(figure, options.out / f"{name}.png")
     text = table(found)
     results.write_bytes(options.out / "table.txt", text.encode())
+    report(found, options, text)
     print(text)
-    print(f"written: {options.out}/ {', '.join(f'{name}.nc' for name in found)}, CSV, PNG, table.txt")
+    print(f"written: {options.out}/ {', '.join(f'{name}.nc' for name in found)}, CSV, PNG, table.txt, report.html")
     return found
 
 
@@ -162,6 +166,57 @@ def table(found: dict[str, xr.Dataset]) -> str:
                 label = f"{plotting.readable(network)}, {plotting.readable(name)}"
                 lines.append(f"{label:34s}" + "".join(f"{cell:>20s}" for cell in cells) + f"{last:>8s}")
     return "\n".join([*lines, ""])
+
+
+def report(found: dict[str, xr.Dataset], options: Options, text: str) -> None:
+    """Write report.html: what each of the three models gave."""
+    dominance, one_layer, networks = (found[name] for name in ("input_dominance", "convolution", "recovery"))
+    products = dominance.similarity.sel(explainer="noise_times_input").mean(("seed", "image"))
+    absolute, signed = (float(products.sel(metric=metric)) for metric in ("spearman_abs", "spearman"))
+    gap = float(np.abs(one_layer.closed_form - one_layer.gradient).max())
+    cosines = mean_interval(networks.similarity.sel(metric="cosine", network="convolution"))
+    most = cosines["mean"].isel(filters=-1)
+    shown = [f"{plotting.readable(str(e))} {float(most.sel(explainer=e)):.2f}" for e in most.explainer.values]
+    write_findings(
+        [
+            f"A digit times one noise and the same digit times another: rank correlation {absolute:.2f} of the "
+            f"absolute values, {signed:.2f} with signs, over {dominance.sizes['image']} digits.",
+            f"One random convolution: its gradient is the closed form to {gap:.0e}.",
+            f"A random convolutional network of {int(most.filters)} filters, cosine of map and image: "
+            f"{', '.join(shown)}.",
+        ],
+        options,
+        "theory.py",
+        __doc__,
+        figures={
+            "input_dominance.png": (
+                "A digit, two noises and their products, and how alike the products are.",
+                "The two products look alike since both are 0 where the digit is blank.",
+            ),
+            "convolution.png": (
+                "Images under one random filter: which units are on, the gradient by formula and by autodiff.",
+                "The two gradients look the same; both are constant in flat parts and change at edges.",
+            ),
+            "recovery.png": (
+                "How alike map and image are in random networks, over the number of filters.",
+                "Lines for each explainer and kind of network; the tables have their points.",
+            ),
+            "recovery_maps.png": (
+                "Maps of one digit in random networks.",
+                "A row for each network and explainer, a column for each number of filters.",
+            ),
+        },
+        tables=[
+            labelled_table(
+                f"Cosine of map and image, {plotting.readable(str(name))}: mean [95% interval]",
+                mean_interval(networks.similarity.sel(metric="cosine", network=name)),
+                rows="explainer",
+                columns="filters",
+            )
+            for name in networks.network.values
+        ],
+        printed=text,
+    )
 
 
 def _cell(interval: xr.Dataset, *, digits: int = 3) -> str:

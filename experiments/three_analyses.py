@@ -2,21 +2,24 @@
 
     python experiments/three_analyses.py
 
-First the function max(x1, x2) as a ReLU network, f = relu(x1 - x2)/2 + relu(x2 - x1)/2 + relu(x1 + x2)/2 for x >= 0,
-whose maps can be written down:
+takes the function max(x1, x2) as a ReLU network, f = relu(x1 - x2)/2 + relu(x2 - x1)/2 + relu(x1 + x2)/2 for x >= 0,
+whose maps can be written down, holds the library's maps against these, draws them, and searches for the continuity
+constant of each with pairs of images ever closer together. Then it explains a digit with the paper's CNN: the three
+maps beside each other, and what each of them sums to. About a minute on two cores where the CNN is trained already.
 
     sensitivity    R = (1, 0) where x1 > x2, else (0, 1)              sums to |grad f|^2 = 1
     simple Taylor  R = (x1, 0) where x1 > x2, else (0, x2)            sums to f
     deep Taylor    R = (relu(x1 - x2) + x1, relu(x2 - x1) + x2) / 2   sums to f
 
-The library's maps are held against these, and drawn. Then the continuity constant of each is searched for with pairs of
-images ever closer together: that of deep Taylor (LRP with the rule z-plus) is sqrt(2), those of the other two grow like
-one over the distance, for their maps jump where x1 = x2.
+It should show that the continuity constant of deep Taylor (LRP with the rule z-plus) is sqrt(2), while those of the
+other two grow like one over the distance, for their maps jump where x1 = x2.
 
-Then a digit and the paper's CNN: the three maps beside each other, and what each of them sums to. About a minute on two
-cores where the CNN is trained already. --photographs FOLDER --network squeezenet1_1 explains a photograph instead.
+    python experiments/three_analyses.py --photographs FOLDER --network squeezenet1_1
 
-In the folder --out: max_example.nc, max_maps.png, max_continuity.png; image.nc, image.png; table.txt.
+explains a photograph instead of the digit.
+
+In the folder --out: max_example.nc, max_maps.png, max_continuity.png; image.nc, image.png; table.txt, report.html (all
+of it for a browser).
 """
 
 from __future__ import annotations
@@ -29,15 +32,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import matplotlib.pyplot as plt
 import numpy as np
 import tyro
 import xarray as xr
 from explained_images import Explained, Subject, subject
-from matplotlib.figure import Figure
+from pages import write_findings
+from three_figures import TITLES, image_maps, max_continuity, max_maps, table
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
+from saliency_jax.report import Table
 from saliency_jax.robustness import continuity
 from saliency_jax.typing import Explainer
 
@@ -48,7 +52,6 @@ ANALYSES: Mapping[str, Explainer] = {
     "deep_taylor": partial(sj.lrp, composite=Z_PLUS),
 }
 GAPS = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4, 1e-4)
-TITLES = {"sensitivity": "sensitivity", "simple_taylor": "simple Taylor", "deep_taylor": "deep Taylor", "lrp": "LRP"}
 
 
 @dataclass(frozen=True)
@@ -157,81 +160,6 @@ def explained_image(of: Subject, place: int) -> xr.Dataset:
     )
 
 
-def max_maps(dataset: xr.Dataset) -> Figure:
-    """The maps of max(x1, x2) as arrows at the points of the plane, over the function."""
-    figure, panels = plt.subplots(1, 3, figsize=(12.5, 4.9), layout="compressed", sharey=True)
-    points = dataset.x.to_numpy()
-    for axes, name in zip(panels, dataset.analysis.values, strict=True):
-        sides = int(np.sqrt(len(points)))
-        plane = (part.reshape(sides, sides) for part in (points[:, 0], points[:, 1], dataset.score.to_numpy()))
-        axes.contourf(*plane, levels=12, cmap="Greys", vmin=-0.5, vmax=2.0)
-        arrows = dataset["map"].sel(analysis=name).to_numpy()
-        shown = slice(None, None, 2)
-        rows = np.arange(len(points)).reshape(sides, sides)[shown, shown].ravel()
-        axes.quiver(*points[rows].T, *arrows[rows].T, color=plotting.COLOURS[0], angles="xy", scale=14, width=0.006)
-        axes.plot([0, 1], [0, 1], color=plotting.COLOURS[1], linewidth=1, linestyle="--")
-        axes.set(title=TITLES[str(name)], xlabel="$x_1$", aspect="equal", xlim=(0, 1.12), ylim=(0, 1.12))
-    panels[0].set_ylabel("$x_2$")
-    figure.suptitle("max($x_1$, $x_2$) in grey, and the map ($R_1$, $R_2$) of each analysis as an arrow", fontsize=12)
-    return figure
-
-
-def max_continuity(dataset: xr.Dataset) -> Figure:
-    """The constant that is found over the least distance of a pair."""
-    figure, axes = plt.subplots(figsize=(6.4, 4.6), layout="constrained")
-    for i, name in enumerate(dataset.analysis.values):
-        one = dataset.sel(analysis=name)
-        label = f"{TITLES[str(name)]}: slope {round(float(one.slope), 3) + 0.0:.3f}"
-        axes.loglog(dataset.gap, one.constant, marker=plotting.MARKERS[i], color=plotting.COLOURS[i], label=label)
-    axes.axhline(np.sqrt(2), color="0.5", linestyle=":", linewidth=1)
-    axes.annotate(r"$\sqrt{2}$", (GAPS[-1], np.sqrt(2)), xytext=(0, -14), textcoords="offset points", color="0.3")
-    axes.set(xlabel="least distance of two images", ylabel="continuity constant found", ylim=(0.6, None))
-    axes.legend(frameon=False)
-    axes.grid(color="0.92", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title("Explanation continuity of max($x_1$, $x_2$)", fontsize=12)
-    return figure
-
-
-def image_maps(dataset: xr.Dataset) -> Figure:
-    """The image and its three maps, each scaled by itself."""
-    figure, panels = plt.subplots(1, 4, figsize=(11.5, 3.2), layout="compressed")
-    picture = dataset.image.to_numpy()
-    low, high = float(picture.min()), float(picture.max())
-    panels[0].imshow(((picture - low) / (high - low or 1)).squeeze(), cmap="gray", interpolation="nearest")
-    panels[0].set_title(f"class {dataset.attrs['target']}, logit {float(dataset.score):.3f}", fontsize=10)
-    for axes, name in zip(panels[1:], dataset.analysis.values, strict=True):
-        plotting.show_map(axes, dataset["map"].sel(analysis=name).to_numpy())
-        axes.set_title(f"{TITLES[str(name)]}: sum {float(dataset['sum'].sel(analysis=name)):.3f}", fontsize=10)
-    for axes in panels:
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set_color("0.8")
-    return figure
-
-
-def table(example: xr.Dataset, image: xr.Dataset) -> str:
-    """What was found, for people."""
-    lines = ["max(x1, x2)", f"{'':16s}{'error':>10s}{'slope':>10s}" + "".join(f"{gap:>11.0e}" for gap in GAPS)]
-    lines[0] += ": the largest error against the closed form; the continuity constant found over the least distance"
-    for name in example.analysis.values:
-        one = example.sel(analysis=name)
-        constants = "".join(f"{float(x):11.4f}" for x in one.constant)
-        lines.append(
-            f"{TITLES[str(name)]:16s}{float(one.error):10.1e}{round(float(one.slope), 4) + 0.0:10.4f}{constants}"
-        )
-    sums = {str(name): float(image["sum"].sel(analysis=name)) for name in image.analysis.values}
-    score, norm = float(image.score), float(image.squared_gradient_norm)
-    lines += [
-        "",
-        f"one image ({image.attrs['described']}), class {image.attrs['target']}: what each map sums to",
-        f"sensitivity     {sums['sensitivity']:10.4f}   the squared norm of the gradient is {norm:.4f}",
-        f"simple Taylor   {sums['simple_taylor']:10.4f}   the score is {score:.4f}; the rest is what biases do",
-        f"LRP             {sums['lrp']:10.4f}   biases took {float(image.bias):.4f} of the score",
-        "",
-    ]
-    return "\n".join(lines)
-
-
 def main(options: Options) -> tuple[xr.Dataset, xr.Dataset]:
     """Both parts; write the results and print the table."""
     of = subject(options, ())
@@ -244,9 +172,61 @@ def main(options: Options) -> tuple[xr.Dataset, xr.Dataset]:
     plotting.save(image_maps(image), options.out / "image.png")
     text = table(example, image)
     results.write_bytes(options.out / "table.txt", text.encode())
+    report(example, image, options, text)
     print(text)
-    print(f"written: {options.out}/max_example.nc, image.nc, max_maps.png, max_continuity.png, image.png, table.txt")
+    figures = "max_maps.png, max_continuity.png, image.png"
+    print(f"written: {options.out}/max_example.nc, image.nc, {figures}, table.txt, report.html")
     return example, image
+
+
+def report(example: xr.Dataset, image: xr.Dataset, options: Options, text: str) -> None:
+    """Write report.html: errors, constants and slopes of max(x1, x2), and what the maps of one image sum to."""
+    deep = example.sel(analysis="deep_taylor")
+    others = [f"{TITLES[n]} {float(example.slope.sel(analysis=n)):.2f}" for n in ("sensitivity", "simple_taylor")]
+    constants = []
+    for name in example.analysis.values:
+        one = example.sel(analysis=name)
+        # Adding 0 makes 0 of what was rounded to -0.
+        numbers = (f"{float(one.error):.1e}", f"{round(float(one.slope), 3) + 0:.3f}")
+        constants.append([TITLES[str(name)], *numbers, *(f"{float(c):.4g}" for c in one.constant)])
+    sums = [[TITLES[str(name)], f"{float(image['sum'].sel(analysis=name)):.4f}"] for name in image.analysis.values]
+    write_findings(
+        [
+            f"The continuity constant of deep Taylor is at most {float(deep.constant.max()):.4f} at every distance "
+            f"(the square root of 2 is 1.4142); the slopes of the others over the distance are {' and '.join(others)}, "
+            "-1 being a jump.",
+            f"The maps of max(x1, x2) are those of the formulas to {float(example.error.max()):.0e}.",
+            f"Of one image ({image.attrs['described']}), class {image.attrs['target']}: the score is "
+            f"{float(image.score):.4f}, the squared norm of the gradient {float(image.squared_gradient_norm):.4f}, and "
+            f"biases took {float(image.bias):.4f} of the score from LRP.",
+        ],
+        options,
+        "three_analyses.py",
+        __doc__,
+        figures={
+            "max_maps.png": (
+                "The maps of max(x1, x2) as arrows at the points of the plane.",
+                "The arrows of sensitivity and simple Taylor turn where x1 = x2; those of deep Taylor turn slowly.",
+            ),
+            "max_continuity.png": (
+                "The continuity constant over the least distance of two images.",
+                "Two lines fall with the distance, that of deep Taylor is flat.",
+            ),
+            "image.png": (
+                "An image and its three maps, each scaled by itself.",
+                "The image on the left, then its maps.",
+            ),
+        },
+        tables=[
+            Table(
+                "max(x1, x2): largest error, slope, and the continuity constant by least distance",
+                ["Analysis", "error", "slope", *(f"{gap:g}" for gap in GAPS)],
+                constants,
+            ),
+            Table("What each map of the image sums to", ["Analysis", "sum"], sums),
+        ],
+        printed=text,
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ Two kinds of explainers ignore the model. One gives the same map of every model:
 scores of the other change from one evaluation to the next for a reason of their own, a new draw of noise in half of the
 map, as much for the trained model as for the random ones: those show the error rate of the test itself.
 
-In the folder --out: results.nc (an xarray Dataset), rates.png, table.txt.
+In the folder --out: results.nc (an xarray Dataset), rates.png, table.txt, report.html (all of it for a browser).
 """
 
 from __future__ import annotations
@@ -31,12 +31,15 @@ import tyro
 import xarray as xr
 from digits import Digits, prepare, trained_params
 from jax import Array
+from pages import write_findings
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
 from saliency_jax.keys import named, numbered
+from saliency_jax.report import labelled_table
 
-SHARES = (0.0, 0.05, 0.1, 0.25, 0.5, 1.0)
+QUARTER = 0.25
+SHARES = (0.0, 0.05, 0.1, QUARTER, 0.5, 1.0)
 BASES = ("edges", "noise", "redrawn noise")
 METRIC = "spearman"
 
@@ -84,9 +87,42 @@ def main(options: Options) -> xr.Dataset:
     plotting.save(curves(found), options.out / "rates.png")
     text = table(found)
     results.write_bytes(options.out / "table.txt", text.encode())
+    report(found, options, text)
     print(text)
-    print(f"written: {options.out}/results.nc, rates.png, table.txt")
+    print(f"written: {options.out}/results.nc, rates.png, table.txt, report.html")
     return found
+
+
+def report(found: xr.Dataset, options: Options, text: str) -> None:
+    """Write report.html: the two rates that matter, and all of them."""
+    wrong, right = found.rate.sel(share=0.0), found.rate.sel(share=QUARTER)
+    write_findings(
+        [
+            f"What ignores the model was found to depend on it in at most {float(wrong.max()):.1%} of "
+            f"{found.attrs['draws']} cases of each kind, at level {found.attrs['level']:g}.",
+            f"A quarter of gradient in the map was found in at least {float(right.min()):.1%} of them.",
+        ],
+        options,
+        "verdict_errors.py",
+        __doc__,
+        figures={
+            "rates.png": (
+                "How often a map is found to depend on the model, over the share of gradient in it.",
+                "Three panels of rising lines, one for each number of images; the tables have their points.",
+            )
+        },
+        tables=[
+            labelled_table(
+                f"Share found to depend on the model, gradient in {base}: columns are numbers of images",
+                found.rate.sel(base=base),
+                rows="share",
+                columns="images",
+                digits=3,
+            )
+            for base in found.base.values.tolist()
+        ],
+        printed=text,
+    )
 
 
 def rejected(scores: Callable, share: float, key: Any, options: Options) -> float:

@@ -4,6 +4,9 @@ A model is a function `apply(params, images) -> logits`; a score is a function o
 `explain(score, image, key=None) -> map`; a measurement is an `xarray.Dataset`.
 """
 
+# Batches of explanations
+from saliency_jax.batches import batched
+
 # What every explainer owes, as one call
 from saliency_jax.contract import check_explainer
 
@@ -52,6 +55,9 @@ from saliency_jax.explainers import (
 # The input that a unit answers to most
 from saliency_jax.maximization import Maximum, maximize_activation
 
+# A model in another precision
+from saliency_jax.precision import in_precision
+
 # How good a map is as an explanation
 from saliency_jax.robustness import (
     average_sensitivity,
@@ -66,7 +72,7 @@ from saliency_jax.robustness import (
 from saliency_jax.sanity import PROTOCOLS, cascade, data_randomization, parameter_randomization, randomize, verdicts
 
 # From a model to what is explained
-from saliency_jax.scores import batched, class_score
+from saliency_jax.scores import class_score
 
 # Similarity of maps
 from saliency_jax.similarity import METRICS, cosine, hog_correlation, pearson, spearman, ssim
@@ -112,6 +118,7 @@ __all__ = [
     "guided_backprop",
     "guided_grad_cam",
     "hog_correlation",
+    "in_precision",
     "infidelity",
     "integrated_gradients",
     "layer_dimensions",

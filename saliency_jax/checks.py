@@ -72,14 +72,19 @@ def check_score_output(output: Any) -> None:
         raise TypeError(f"score must give one real floating-point number for one image, got {found}")
 
 
-def check_images(images: Any, argument: str = "images") -> None:
-    """Raise unless `images` is a batch `[batch, height, width, channel]` of finite floating-point values."""
+def check_batch(images: Any, argument: str = "images") -> None:
+    """Raise unless `images` is a batch `[batch, height, width, channel]`, floating point, of whatever values."""
     check_floating(images, argument)
     shape = jnp.shape(images)
     if len(shape) != 4:
         raise ValueError(f"{argument} must be [batch, height, width, channel], got {len(shape)} axes: {shape}")
     if 0 in shape:
         raise ValueError(f"{argument} must hold at least one image of at least one pixel, got shape {shape}")
+
+
+def check_images(images: Any, argument: str = "images") -> None:
+    """Raise unless `images` is a batch `[batch, height, width, channel]` of finite floating-point values."""
+    check_batch(images, argument)
     check_finite(images, argument)
 
 

@@ -148,7 +148,7 @@ def part(folder: Path | None, name: str, measure: Callable[[], xr.Dataset]) -> x
         return measure()
     path = folder / f"{file_name(name)}{PART_SUFFIX}"
     try:
-        return _unsealed(path)
+        return read_part(folder, name)
     except FileNotFoundError:
         pass
     except ValueError:
@@ -170,12 +170,17 @@ def _sealed(dataset: xr.Dataset) -> bytes:
     return content.replace(UNSEALED.encode(), hashlib.sha256(content).hexdigest().encode(), 1)
 
 
-def _unsealed(path: Path) -> xr.Dataset:
-    """The Dataset of a part's file, whose bytes must be those that were written.
+def read_part(folder: Path, name: str) -> xr.Dataset:
+    """A finished part of a run, whose bytes must be those that were written.
+
+    Args:
+        folder: the run's folder.
+        name: the part's name, as `part` was given it.
 
     Raises:
         FileNotFoundError, ValueError, OSError: as `read_dataset`; ValueError also where a byte was changed.
     """
+    path = folder / f"{file_name(name)}{PART_SUFFIX}"
     content = path.read_bytes()
     # Found by its form and not by its name, which may be what was changed. Older parts have none.
     if seal := re.search(rb"[0-9a-f]{64}", content):

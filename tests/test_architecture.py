@@ -12,7 +12,7 @@ PACKAGE = ROOT / "saliency_jax"
 
 FOUNDATIONS = {"typing", "checks", "keys", "version"}
 EXPLAINING = FOUNDATIONS | {"tracing", "scores", "explainers"}
-TESTING = EXPLAINING | {"similarity", "results", "processes", "meshes"}
+TESTING = EXPLAINING | {"batches", "similarity", "results", "processes", "meshes"}
 
 MAY_IMPORT = {
     "typing": set(),
@@ -28,7 +28,9 @@ MAY_IMPORT = {
     "results": {"version", "interruption"},
     "tracing": FOUNDATIONS,
     "exhaustion": {"tracing"},
-    "scores": FOUNDATIONS | {"tracing", "processes", "meshes", "exhaustion"},
+    "precision": {"typing", "checks"},
+    "scores": FOUNDATIONS | {"tracing"},
+    "batches": FOUNDATIONS | {"tracing", "scores", "processes", "meshes", "exhaustion"},
     "explainers": FOUNDATIONS | {"tracing"},
     "sanity": TESTING,
     "robustness": TESTING | {"sanity"},
@@ -44,7 +46,7 @@ MAY_IMPORT = {
     "report": {"sanity", "plotting", "results"},
     "command_line": TESTING | {"sanity", "plotting", "report", "data"},
     "contract": FOUNDATIONS | {"tracing", "scores"},
-    "__init__": TESTING | {"sanity", "dimension", "maximization", "robustness", "contract"},
+    "__init__": TESTING | {"precision", "sanity", "dimension", "maximization", "robustness", "contract"},
 }
 """Subject -> the other subjects that it may import; its own files may import one another."""
 
@@ -100,11 +102,13 @@ def test_a_subject_has_no_circles_among_its_own_files():
     assert sorted(edges.keys() - done) == []
 
 
-HEAVY = ["flax", "optax", "orbax", "matplotlib", "tyro", "tqdm", "tensorflow_datasets", "tensorflow", "skimage", "PIL"]
+HEAVY = ["flax", "optax", "orbax", "matplotlib", "tyro", "tqdm", "skimage"]
+READERS = ["tensorflow_datasets", "tensorflow", "array_record", "PIL"]
 
 
-def test_the_library_is_imported_without_what_only_models_plots_and_scripts_need():
-    program = f"import saliency_jax, sys; print([name for name in {HEAVY} if name in sys.modules])"
+def test_the_library_and_its_data_are_imported_without_what_only_models_plots_scripts_and_single_sources_need():
+    heavy = [*HEAVY, *READERS]
+    program = f"import saliency_jax, saliency_jax.data, sys; print([name for name in {heavy} if name in sys.modules])"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "[]"

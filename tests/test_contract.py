@@ -206,6 +206,15 @@ def test_all_broken_rules_are_listed_at_once():
     assert rules == ["gives a map like the image", "is finite on blank images"]
 
 
+def test_a_map_that_is_no_number_in_places_is_found_not_finite_and_else_the_same_everywhere():
+    def rooted(score, image, key=None):
+        return jnp.sqrt(gradient(score, image))
+
+    with pytest.raises(BrokenContract, match="the map of image 0 holds NaN") as caught:
+        check_explainer(rooted, **MODEL)
+    assert [finding.rule for finding in caught.value.contract.broken()] == ["is finite on blank images"]
+
+
 def test_what_keeps_its_contract_has_a_line_for_each_rule():
     found = check_explainer(gradient, **MODEL)
     lines = str(found).splitlines()
@@ -248,6 +257,7 @@ def test_an_option_is_fixed_with_partial_and_named_in_the_error():
         ({"images": MODEL["images"][0]}, ValueError, "images must be"),
         ({"targets": jnp.array([0, 3])}, ValueError, r"targets must be classes in \[0, 3\)"),
         ({"key": 0}, TypeError, "key must be a JAX random key"),
+        ({"rules": ()}, ValueError, r"rules must be at least one, got \(\)"),
     ],
 )
 def test_its_own_arguments_are_checked(as_a_user, changed, error, message):

@@ -48,6 +48,7 @@ def test_engineered_tasks_writes_what_it_prints(tmp_path, capsys):
     assert (tmp_path / "table.txt").read_text() in printed
     for picture in ("scores.png", "maps.png"):
         assert (tmp_path / picture).stat().st_size > 10_000
+    assert f"{mean:.2f} [" in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -69,6 +70,7 @@ def test_roar_writes_what_it_prints_and_goes_on_from_it(tmp_path, capsys):
     assert f"{float(stored.accuracy.sel(explainer='gradient', fraction=0.5).mean()):.3f} [" in printed
     for picture in ("curves.png", "removed.png"):
         assert (tmp_path / picture).stat().st_size > 10_000
+    assert "less accurate than by noise: " in (tmp_path / "report.html").read_text()
     again = module.main(options)
     np.testing.assert_array_equal(again.accuracy, dataset.accuracy)
     with pytest.raises(ValueError, match=r"another configuration.*seeds"):

@@ -41,7 +41,9 @@ def short_training(monkeypatch):
 @pytest.mark.slow
 def test_parameter_randomization_writes_what_it_prints_and_goes_on_from_it(short_training, tmp_path, capsys):
     module = script("parameter_randomization.py")
-    options = module.Options(images=3, seeds=1, explainers=("gradient", "edges"), out=tmp_path, compilation_cache=None)
+    options = module.Options(
+        images=3, seeds=1, explainers=("gradient", "edges"), vector=("pdf",), out=tmp_path, compilation_cache=None
+    )
     dataset = module.main(options)
     printed = capsys.readouterr().out
     stored = read_dataset(tmp_path / "results.nc")
@@ -58,6 +60,7 @@ def test_parameter_randomization_writes_what_it_prints_and_goes_on_from_it(short
     assert f"{mean:.2f} [" in printed
     for picture in ("curves.png", "maps.png"):
         assert (tmp_path / picture).stat().st_size > 10_000
+        assert (tmp_path / picture).with_suffix(".pdf").read_bytes().startswith(b"%PDF")
     again = module.main(options)
     np.testing.assert_array_equal(again.similarity, dataset.similarity)
     with pytest.raises(ValueError, match=r"another configuration.*seeds"):

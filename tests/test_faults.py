@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from saliency_jax.batches import batched
 from saliency_jax.exhaustion import ChunkHalvedWarning, with_halved_chunks
 from saliency_jax.interruption import SIGNALS, Interrupted
 from saliency_jax.results import part
-from saliency_jax.scores import batched
 
 ROOT = Path(__file__).resolve().parents[1]
 

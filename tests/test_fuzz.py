@@ -1,21 +1,18 @@
 """Public functions given what they cannot take: a ValueError or a TypeError that names the argument, and nothing else.
 
-Every call is made of good arguments with one of them, or two drawn at random, replaced by bad ones.
+Explainers, tests, similarities and dimensions; `test_fuzz_prototypes_and_maxima.py` has the others.
 """
-
-from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bad_arguments import KEY, Call, made, problems
 
 import saliency_jax as sj
-from saliency_jax import dimension, maximization, robustness, sanity
+from saliency_jax import dimension, robustness, sanity
 
 rng = np.random.default_rng(0)
-KEY = jax.random.key(0)
 PARAMS = {"dense": {"kernel": jnp.asarray(rng.normal(size=(16, 3)), jnp.float32)}}
 IMAGES = jnp.asarray(rng.uniform(size=(3, 4, 4, 1)), jnp.float32)
 TARGETS = jnp.array([0, 1, 2])
@@ -33,62 +30,6 @@ def init(key):
 
 SCORE = sj.class_score(apply, PARAMS, 0)
 LAYERS = sj.layers(apply, PARAMS, IMAGES)
-NAN, INF = float("nan"), float("inf")
-
-
-def filled(shape, value):
-    return np.full(shape, value, np.float32)
-
-
-NO_ARRAYS = [None, "x", object(), {}, [1.0, 2.0], np.array(["a"]), np.array([None, 1], object)]
-NO_FLOATS = [np.zeros((3, 4, 4, 1), int), np.zeros((3, 4, 4, 1), bool), np.zeros((3, 4, 4, 1), complex)]
-NO_NUMBERS = [None, "1", [1.0], {}, object(), 1j, True, NAN, INF, -INF, 1e300, np.array([1.0, 2.0])]
-
-BAD = {
-    "image": [*NO_ARRAYS, *NO_FLOATS, filled((0, 4, 1), 0), filled((4, 4, 1), NAN), filled((4, 4, 1), INF)],
-    "images": [
-        *NO_ARRAYS,
-        *NO_FLOATS,
-        *(filled(shape, 0) for shape in [(0, 4, 4, 1), (3, 0, 4, 1), (4, 4, 1), (1, 3, 4, 4, 1)]),
-        filled((3, 4, 4, 1), NAN),
-        filled((3, 4, 4, 1), INF),
-    ],
-    "targets": [
-        np.array([0.0, 1.0, 2.0]),
-        np.array([0, 1]),
-        np.array([0, 1, 3]),
-        np.array([0, 1, -1]),
-        np.array([[0], [1], [2]]),
-        np.array([True, False, True]),
-        np.zeros(0, int),
-    ],
-    "map": [None, "x", object(), {}, np.array(["a"]), *NO_FLOATS, filled((9, 9), 0), filled((0,), 0)],
-    "points": [*NO_ARRAYS, *NO_FLOATS, filled((40, 3), 0), filled((40, 3), NAN), filled((40, 0), 0), filled(40, 0)],
-    "key": [
-        *(None, 0, 1.5, "x", object(), [0, 1], ()),
-        *(np.zeros(shape, np.uint32) for shape in [3, (2, 2)]),
-        *(np.zeros(2, np.int32), np.zeros(2, np.float32), jax.random.split(KEY, 2)),
-    ],
-    "count": [None, "3", [], {}, object(), 1.5, 2.0, NAN, INF, True, -1, -(10**25), 10**25, np.array([1, 2])],
-    "number": NO_NUMBERS,
-    "share": [*NO_NUMBERS, -0.1, 1.1],
-    "positive": [*NO_NUMBERS, 0.0, -0.1],
-    "name": ["nonsense", "", 3, [], object()],
-    "function": [None, 3, "x", object()],
-    "layers": ["x", 3, object(), ["conv"], [3], [None]],
-    "mesh": ["x", 3, object(), [1]],
-    "ranges": ["x", 3, object(), [], [None], ["a"], [1.5], [(3,)], [(2, 1)], [(0, 1)]],
-    "blocks": ["x", 3, object(), [], [None], ["a"], [1.5], [0], [100]],
-    "pair": [3, [], (1.0,), (1.0, 0.0), (0.0, INF), (0.0, 1.0, 2.0), object()],
-}
-
-
-class Call(NamedTuple):
-    """A function with good arguments, and the kinds of those that are replaced."""
-
-    function: object
-    good: dict
-    kinds: dict
 
 
 EXPLAINED = {"score": SCORE, "image": IMAGES[0], "key": KEY}
@@ -124,10 +65,6 @@ def metric(function, **options):
 
 def measuring(function, kinds, **options):
     return Call(function, MEASURED | options, kinds)
-
-
-def made(function, **options):
-    return Call(function, {n: v for n, (v, _) in options.items()}, {n: kind for n, (_, kind) in options.items()})
 
 
 CALLS = {
@@ -232,22 +169,20 @@ CALLS = {
     "resampled": made(
         dimension.resampled, points=(POINTS, "points"), key=(KEY, "key"), fraction=(0.9, "share"), repeats=(2, "count")
     ),
-    "spectrum": made(dimension.spectrum, points=(POINTS, "points")),
-    "maximize_activation": Call(
-        partial(sj.maximize_activation, shape_or_image=(4, 4, 1)),
-        {"score": SCORE, "key": KEY, "steps": 2},
-        {"score": "function", "key": "key", "steps": "count", "copies": "count", "redirected_steps": "count"},
+    "layer_dimensions": made(
+        sj.layer_dimensions,
+        apply=(apply, "function"),
+        params=(PARAMS, None),
+        images=(jnp.concatenate([IMAGES, -IMAGES]), "images"),
+        key=(KEY, "key"),
+        layers=(None, "layers"),
+        ranges=((1,), "numbers"),
+        neighbours=(3, "count"),
+        memory=(None, "bytes"),
+        progress=(None, "layers"),
+        **dict.fromkeys(("discard", "variance", "confidence"), (0.5, "share")),
     ),
-    "jitter": made(maximization.jitter, pixels=(1, "count")),
-    "scale": made(maximization.scale, low=(0.9, "positive"), high=(1.1, "positive")),
-    "crop": made(maximization.crop, low=(0.5, "positive"), high=(0.9, "positive")),
-    "rotate": made(maximization.rotate, degrees=(5.0, "positive")),
-    "added_noise": made(maximization.noise, deviation=(0.1, "positive")),
-    "total_variation": made(maximization.total_variation, weight=(1.0, "number")),
-    "gaussian_expert": made(maximization.gaussian_expert, images=(IMAGES, "stack"), noise=(0.1, "positive")),
-    "smoothed": made(maximization.smoothed, score=(SCORE, "function"), sharpness=(10.0, "positive")),
-    "mean_magnitude": made(maximization.mean_magnitude, images=(IMAGES, "images")),
-    "colour_matrix": made(maximization.colour_matrix, images=(IMAGES, "images")),
+    "spectrum": made(dimension.spectrum, points=(POINTS, "points")),
     "truncated_normal": made(sanity.truncated_normal, stddev=(0.1, "positive")),
     "uniform": made(sanity.uniform, scale=(0.1, "positive")),
     "permuted_labels": made(sanity.permuted_labels, labels=(TARGETS, "labels"), key=(KEY, "key")),
@@ -257,48 +192,9 @@ CALLS = {
         {"images": "images", "fraction": "share", "ranking": "name"},
     ),
 }
-BAD["optional count"], BAD["optional positive"] = (
-    [bad for bad in BAD[k] if bad is not None] for k in ("count", "positive")
-)
-# An infinite bound keeps all.
-BAD["outlier"] = [bad for bad in BAD["optional positive"] if not isinstance(bad, float) or bad != INF]
-# An image is a stack of rows, and rows are fitted as well.
-BAD["stack"] = [bad for bad in BAD["images"] if np.shape(bad) != (4, 4, 1)]
-BAD["labels"] = [bad for bad in BAD["targets"] if bad.shape == (3,) and bad.max() < 3]
-
-
-def shown(value):
-    return f"{value.dtype}{value.shape}" if hasattr(value, "dtype") else repr(value)
-
-
-def complaint(call, replaced):
-    """What is wrong with how a call refuses its arguments, empty where nothing is."""
-    arguments = ", ".join(f"{name}={shown(value)}" for name, value in replaced.items())
-    try:
-        call.function(**call.good | replaced)
-    except (ValueError, TypeError) as error:
-        message = str(error)
-        return "" if any(name in message for name in replaced) else f"{arguments}: no name in {message[:150]!r}"
-    except Exception as error:
-        return f"{arguments}: {type(error).__name__} {str(error)[:150]}"
-    return f"{arguments}: accepted"
-
-
-def single_replacements(call):
-    return [{name: value} for name, kind in call.kinds.items() for value in BAD[kind]]
-
-
-def pairs_of_replacements(call, count):
-    draw = np.random.default_rng(len(call.kinds))
-    names = list(call.kinds)
-    for _ in range(count if len(names) > 1 else 0):
-        chosen = draw.choice(names, 2, replace=False)
-        yield {name: BAD[call.kinds[name]][draw.integers(len(BAD[call.kinds[name]]))] for name in map(str, chosen)}
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_what_a_function_cannot_take_is_named(name, as_a_user):
-    call = CALLS[name]
-    replacements = [*single_replacements(call), *pairs_of_replacements(call, 10)]
-    found = [problem for problem in (complaint(call, replaced) for replaced in replacements) if problem]
+    found = problems(CALLS[name])
     assert not found, "\n".join(found)

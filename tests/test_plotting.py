@@ -1,5 +1,8 @@
 """The figures show what is in the Dataset: their lines, points and images are read back and compared with it."""
 
+from functools import partial
+from xml.etree import ElementTree
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -8,8 +11,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 
 from saliency_jax import plotting
+from saliency_jax.plotting.map_colours import coloured, map_scale
 
 
 @pytest.fixture
@@ -99,6 +104,81 @@ def test_sparse_map_whose_percentile_is_zero_is_still_seen():
     assert axes.images[0].get_clim() == (0, 5)
 
 
+def test_limits_are_the_99th_percentile_of_what_is_finite_and_symmetric_where_a_value_is_negative():
+    random = np.random.default_rng(3)
+    signed = random.standard_cauchy(size=(20, 20, 3))
+    scale = map_scale(signed)
+    limit = np.percentile(np.abs(signed.sum(-1)), 99)
+    assert (scale.low, scale.high) == (-scale.high, pytest.approx(limit)) and np.abs(signed.sum(-1)).max() > 2 * limit
+    holes = signed.copy()
+    holes[0, :3] = [[np.nan] * 3, [np.inf] * 3, [-np.inf] * 3]
+    known = np.abs(signed.sum(-1))
+    known[0, :3] = np.nan
+    assert map_scale(holes).high == pytest.approx(np.nanpercentile(known, 99))
+    absolute = map_scale(np.abs(signed))
+    assert (absolute.low, absolute.high) == (0, pytest.approx(np.percentile(np.abs(signed).sum(-1), 99)))
+
+
+@pytest.mark.parametrize(
+    ("value", "limits", "colour"),
+    [(0.0, (0, 1), [1, 1, 1]), (2.5, (0, 2.5), [0, 0, 0]), (-2.5, (-2.5, 2.5), [0.02, 0.19, 0.38])],
+)
+def test_blank_and_constant_maps_have_limits_and_one_colour(value, limits, colour):
+    """The last colour: the dark blue end of ColorBrewer's RdBu."""
+    flat = np.full((3, 4, 1), value)
+    assert (map_scale(flat).low, map_scale(flat).high) == limits
+    np.testing.assert_allclose(coloured(flat), np.broadcast_to(colour, (3, 4, 3)), atol=0.005)
+
+
+def test_what_is_not_finite_is_yellow_and_the_rest_is_as_without_it():
+    given = np.random.default_rng(4).normal(size=(5, 5, 1))
+    whole = coloured(given)
+    given[2, 1:4, 0] = [np.nan, np.inf, -np.inf]
+    image = np.full((5, 5, 1), 0.5)
+    _, axes = plt.subplots()
+    plotting.show_map(axes, given)
+    shown = axes.images[0].get_array()
+    assert np.ma.getmaskarray(shown)[2].tolist() == [False, True, True, True, False] and shown.mask.sum() == 3
+    yellow = matplotlib.colors.to_rgb("#F0E442")
+    for drawn in (coloured(given), plotting.map_overlay(image, given), axes.images[0].to_rgba(shown)[..., :3]):
+        np.testing.assert_allclose(drawn[2, 1:4], np.broadcast_to(yellow, (3, 3)))
+        assert (np.abs(drawn - yellow).max(-1) < 1e-6).sum() == 3
+    largest = np.unravel_index(np.abs(np.where(np.isfinite(given), given, 0)).argmax(), given.shape)[:2]
+    np.testing.assert_allclose(coloured(given)[largest], whole[largest], atol=0.25)
+    assert (coloured(np.full((2, 2, 1), np.nan)) == yellow).all()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_an_overlay_shows_the_image_in_grey_where_the_map_is_zero_and_the_sign_where_it_is_large(channels):
+    image = np.random.default_rng(5).uniform(size=(4, 6, channels))
+    attribution = np.zeros((4, 6, 1))
+    attribution[0, 0], attribution[3, 5], attribution[1, 1] = 2, -2, 1
+    attribution[2] = 2
+    drawn = plotting.map_overlay(image, attribution)
+    # ITU-R BT.601, by Pillow.
+    rgb = Image.fromarray(np.rint(255 * np.broadcast_to(image, (4, 6, 3))).astype(np.uint8))
+    grey = np.asarray(rgb.convert("L")) / 255
+    blank = attribution[..., 0] == 0
+    assert (np.ptp(drawn[blank], axis=-1) < 1e-9).all()
+    np.testing.assert_allclose(drawn[blank][:, 0], 0.45 + 0.55 * grey[blank], atol=0.005)
+    vermilion, blue = (matplotlib.colors.to_rgb(colour) for colour in ("#D55E00", "#0072B2"))
+    np.testing.assert_allclose(drawn[0, 0], vermilion)
+    np.testing.assert_allclose(drawn[3, 5], blue)
+    np.testing.assert_allclose(drawn[1, 1], (np.array(vermilion) + 0.45 + 0.55 * grey[1, 1]) / 2, atol=0.005)
+
+
+def test_an_overlay_needs_a_map_of_its_image():
+    with pytest.raises(ValueError, match=r"height and width of its image \(4, 6\), got \(6, 4\)"):
+        plotting.map_overlay(np.zeros((4, 6, 3)), np.zeros((6, 4, 1)))
+
+
+def test_a_grid_can_show_the_maps_over_the_image(dataset):
+    over = partial(plotting.show_overlay, image=dataset["images"][1].values)
+    shown = plotting.map_grid(dataset, image=1, draw=over).axes[3].images[0].get_array()
+    expected = plotting.map_overlay(dataset["images"][1].values, dataset.maps[0, 2, 1].values)
+    np.testing.assert_allclose(shown, expected)
+
+
 @pytest.mark.parametrize(("call", "message"), [("curves", "ssim"), ("grid", "image must be one of the 2")])
 def test_what_is_not_in_the_dataset_is_named(dataset, call, message):
     with pytest.raises(ValueError, match=message):
@@ -111,6 +191,25 @@ def test_what_is_not_in_the_dataset_is_named(dataset, call, message):
 def test_saved_figure_is_a_picture(dataset, tmp_path):
     plotting.save(plotting.similarity_curves(dataset), tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_vector_graphics_hold_texts_and_whole_fonts_and_the_same_figure_gives_the_same_bytes(tmp_path):
+    def saved(folder):
+        figure, axes = plt.subplots(figsize=(2, 2))
+        axes.plot([0, 1])
+        axes.set_title("Similarity")
+        folder.mkdir()
+        plotting.save(figure, folder / "line.png", vector=("pdf", "svg"))
+        return {path.suffix: path.read_bytes() for path in folder.iterdir()}
+
+    first, second = saved(tmp_path / "first"), saved(tmp_path / "second")
+    assert first == second and set(first) == {".png", ".pdf", ".svg"}
+    texts = [element.text for element in ElementTree.fromstring(first[".svg"]).iter("{http://www.w3.org/2000/svg}text")]
+    assert "Similarity" in texts
+    # TrueType, which editors take for text; matplotlib's own choice is Type 3.
+    assert b"/CIDFontType2" in first[".pdf"] and b"/Type3" not in first[".pdf"]
+    with pytest.raises(ValueError, match=r"vector must be of \['pdf', 'svg'\], got \['eps'\]"):
+        plotting.save(plt.figure(), tmp_path / "line.png", vector=("eps",))
 
 
 def test_bars_are_the_means_of_the_last_stage_and_the_nulls_stand_beside_them(dataset):

@@ -1,7 +1,11 @@
 """The experiments with ProtoPNet run from their options, and what they write is read back."""
 
+import contextlib
+import io
 import json
 import re
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,47 +19,70 @@ matplotlib.use("Agg")
 from saliency_jax.results import read_dataset
 
 
+class Run(NamedTuple):
+    """The experiment on digits, what it was asked, what it returned, and what it printed."""
+
+    module: Any
+    options: Any
+    studied: Any
+    printed: str
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """protopnet.py in small. The checks of the same options take its network from where it lies."""
+    module, printed = script("protopnet.py"), io.StringIO()
+    options = module.Options(
+        joint=2, last_layer=2, shown=2, held_out=0.2, out=tmp_path_factory.mktemp("digits"), compilation_cache=None
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "CLASSIFIER", replace(module.CLASSIFIER, steps=250))
+        with contextlib.redirect_stdout(printed):
+            studied = module.main(options)
+        yield Run(module, options, studied, printed.getvalue())
+
+
 @pytest.mark.slow
-def test_digits_are_learned_by_prototypes_that_are_patches_and_the_run_goes_on_from_what_it_wrote(tmp_path, capsys):
-    module = script("protopnet.py")
-    options = module.Options(joint=2, last_layer=2, shown=2, held_out=0.2, out=tmp_path, compilation_cache=None)
-    studied = module.main(options)
-    printed = capsys.readouterr().out
-    assert (tmp_path / "table.txt").read_text() in printed
+def test_digits_are_learned_by_prototypes_that_are_patches_and_the_run_goes_on_from_what_it_wrote(digits):
+    module, options, studied, printed = digits
+    folder = options.out
+    assert (folder / "table.txt").read_text() in printed
     held = {turn: row["held out"] for turn, row in studied.accuracies.items()}
     assert held["plain classifier"] > 0.95 and held["after the last layer"] > 0.75
-    assert json.loads((tmp_path / "accuracies.json").read_text()).items() <= studied.accuracies.items()
+    assert json.loads((folder / "accuracies.json").read_text()).items() <= studied.accuracies.items()
     # A digit's border is blank, so that the same vector stands at many places; patches are told apart by their place.
     assert "nearest patch 0.0e+00" in printed
-    history = (tmp_path / "history.csv").read_text().splitlines()
+    history = (folder / "history.csv").read_text().splitlines()
     assert len(history) == 1 + 1 + 2 + 1 + 2 and history[4].startswith("3,project,1,nan")
-    page = (tmp_path / "prototypes.html").read_text()
+    page = (folder / "prototypes.html").read_text()
     assert "after pruning" in page and not re.search(r'(?:src|href)="(?!data:|#)', page)
     for picture in ("points-0.png", "points-1.png", "prototypes.png"):
-        assert (tmp_path / picture).stat().st_size > 10_000
+        assert (folder / picture).stat().st_size > 10_000
     again = module.main(options)
     # A validation that there is none of is NaN, which equals nothing.
     assert again.accuracies == studied.accuracies and str(again.fitted.history) == str(studied.fitted.history)
 
 
 @pytest.mark.slow
-def test_the_checks_measure_parameters_labels_and_what_the_critics_found(tmp_path, capsys):
+def test_the_checks_measure_parameters_labels_and_what_the_critics_found(digits, capsys):
     module = script("protopnet_checks.py")
     options = module.Options(
-        joint=1,
-        last_layer=1,
+        **vars(digits.options),
         memorized=100,
+        memorized_classifier=40,
         memorized_joint=1,
         least_fitted=0.0,
         images=6,
         attacked=12,
         seeds=1,
-        out=tmp_path,
-        compilation_cache=None,
     )
     by_parameters, by_labels = module.main(options)
     printed = capsys.readouterr().out
-    assert read_dataset(tmp_path / "checks" / "parameters.nc").similarity.equals(by_parameters.similarity)
+    # The network is the one that was trained there.
+    accuracy = digits.studied.accuracies["after the last layer"]["held out"]
+    assert by_parameters.accuracy.sel(model="trained").item() == pytest.approx(accuracy)
+    folder = options.out / "checks"
+    assert read_dataset(folder / "parameters.nc").similarity.equals(by_parameters.similarity)
     assert by_parameters.explainer.values.tolist() == ["class_evidence", "nearest_prototype", "gradient", "edges"]
     # Edges do not look at the network; the similarity maps change with the backbone.
     last = by_parameters.similarity.isel(stage=-1).sel(metric="spearman_abs").mean(("seed", "image"))

@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import io
 import itertools
 import json
 import os
@@ -14,8 +15,9 @@ import time
 
 import pytest
 from made_randomization import STAGES, measured
+from PIL import Image
 
-from saliency_jax.report import sanity_page
+from saliency_jax.report import Illustration, Table, findings_page, sanity_page
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -214,5 +216,48 @@ def test_it_is_dark_where_that_is_preferred_and_fits_a_narrow_screen(tab, addres
     tab.ask("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False)
     try:
         assert tab.value("document.documentElement.scrollWidth") == 400
+    finally:
+        tab.ask("Emulation.clearDeviceMetricsOverride")
+
+
+@pytest.fixture(scope="module")
+def general(tmp_path_factory):
+    file = io.BytesIO()
+    Image.new("RGB", (1500, 600), "red").save(file, "PNG")
+    text = findings_page(
+        "Does it work?",
+        ["It does."],
+        illustrations=[Illustration(file.getvalue(), "A wide figure.", "All of it is red.")],
+        tables=[Table("Numbers", ["Explainer", *(f"column {k}" for k in range(20))], [["gradient", *range(20)]])],
+        printed="a wide line " * 30,
+    )
+    path = tmp_path_factory.mktemp("general") / "report.html"
+    path.write_text(text, encoding="utf-8")
+    return path.as_uri()
+
+
+def test_a_general_page_asks_for_nothing_fits_a_narrow_screen_and_prints_what_is_folded_away(tab, general):
+    tab.events.clear()
+    tab.open(general)
+    assert tab.reported("Runtime.exceptionThrown") == tab.reported("Log.entryAdded") == []
+    asked = [event["request"]["url"] for event in tab.reported("Network.requestWillBeSent")]
+    assert [url for url in asked if not url.startswith(("data:", "about:"))] == [general]
+    image = "document.querySelector('img')"
+    assert tab.value(f"[{image}.complete, {image}.naturalWidth]") == [True, 1500]
+    height = "document.querySelector('details').getBoundingClientRect().height"
+    folded = tab.value(height)
+    tab.ask("Emulation.setEmulatedMedia", media="print")
+    try:
+        assert tab.value(height) > folded
+    finally:
+        tab.ask("Emulation.setEmulatedMedia", media="")
+    tab.ask("Emulation.setDeviceMetricsOverride", width=400, height=800, deviceScaleFactor=1, mobile=False)
+    try:
+        tab.value("document.querySelector('details').open = true")
+        assert tab.value("document.documentElement.scrollWidth") == 400
+        # What is wider scrolls by itself, and can be reached with the Tab key to be scrolled.
+        wide = "[...document.querySelectorAll('.scrolls, pre')].filter(e => e.scrollWidth > e.clientWidth)"
+        assert tab.value(f"{wide}.map(e => e.tabIndex)") == [0, 0, 0]
+        assert tab.value(f"{image}.width") == 640
     finally:
         tab.ask("Emulation.clearDeviceMetricsOverride")

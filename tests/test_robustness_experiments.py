@@ -28,7 +28,7 @@ def test_selectivity_prints_the_explainers_in_order_and_goes_on_from_what_is_the
     rows = pd.read_csv(tmp_path / "results.csv")
     assert len(rows) == dataset.area.size
     mean = float(dataset.area.sel(explainer="gradient").mean())
-    assert f"{mean:.3f} [" in printed
+    assert f"{mean:.3f} [" in printed and f"{mean:.3f} [" in (tmp_path / "report.html").read_text()
     assert (tmp_path / "curves.png").stat().st_size > 10_000
     again = module.main(options)
     np.testing.assert_array_equal(again.area, dataset.area)

@@ -13,10 +13,10 @@ from made_randomization import EXPLAINERS, METRICS, STAGES, measured
 from parsed_page import Page
 from PIL import Image
 
-from saliency_jax import verdicts
+from saliency_jax import results, verdicts
+from saliency_jax.plotting.map_colours import coloured
 from saliency_jax.report import finished_parts, sanity_page
 from saliency_jax.report.similarity_chart import look
-from saliency_jax.report.stage_maps import coloured
 from saliency_jax.results import write_dataset
 
 
@@ -120,7 +120,7 @@ def test_a_map_keeps_its_pixels(page, dataset):
     assert np.abs(pixels / 255 - expected).max() <= 0.5 / 255 + 1e-9
 
 
-def test_colours_of_maps_are_red_white_and_blue_by_sign_and_grey_where_nothing_is_known():
+def test_colours_of_maps_are_red_white_and_blue_by_sign_and_yellow_where_nothing_is_known():
     signed = coloured(np.array([[[1.0]], [[0.0]], [[-1.0]]]))[:, 0]
     assert signed[0, 0] > signed[0, 2]
     assert signed[2, 2] > signed[2, 0]
@@ -129,7 +129,7 @@ def test_colours_of_maps_are_red_white_and_blue_by_sign_and_grey_where_nothing_i
     assert unsigned[0] == pytest.approx([1, 1, 1])
     assert unsigned[1] == pytest.approx([0, 0, 0])
     assert coloured(np.zeros((2, 2, 1))) == pytest.approx(np.ones((2, 2, 3)))
-    assert coloured(np.array([[[np.nan]], [[1.0]]]))[0, 0] == pytest.approx([0.6, 0.6, 0.6])
+    assert coloured(np.array([[[np.nan]], [[1.0]]]))[0, 0] == pytest.approx([0.94, 0.89, 0.26], abs=0.005)
 
 
 def test_the_page_refers_to_nothing_outside_of_itself_and_runs_its_own_script_alone(page):
@@ -219,13 +219,30 @@ def test_a_run_that_was_broken_off_gives_what_is_finished_and_names_what_is_not(
     write_parts(tmp_path / "broken", dataset, skipped={"maps-blind-1", "null-edges"})
     (tmp_path / "broken" / "maps-edges-0.nc").write_bytes(b"CDF\x01 and no more")
     found = finished_parts(tmp_path / "broken")
-    assert found.missing == ("blind: seed 1", "edges: everything")
+    *missing, unreadable = found.missing
+    assert missing == ["blind: seed 1", "edges: everything"]
+    assert re.match(r"unreadable: .*maps-edges-0\.nc is not a readable netCDF file", unreadable)
     assert found.dataset.explainer.values.tolist() == ["gradient", "blind"]
     assert np.isnan(found.dataset.similarity.sel(explainer="blind", seed=1)).all()
     same = found.dataset.similarity.sel(explainer="gradient").drop_vars("image")
     xr.testing.assert_equal(same, dataset.similarity.sel(explainer="gradient"))
     page = Page(sanity_page(found.dataset, missing=found.missing))
     assert [li["text"] for li in page.within("li", page.section("missing"))] == list(found.missing)
+
+
+def test_a_part_that_was_changed_after_it_was_written_is_named_and_not_believed(tmp_path, dataset):
+    write_parts(tmp_path / "run", dataset, skipped={"maps-gradient-0"})
+    one = dataset[["similarity", "constant_maps", "maps"]].sel(explainer="gradient", seed=0, drop=True)
+    results.part(tmp_path / "run", "maps-gradient-0", lambda: one)
+    assert finished_parts(tmp_path / "run").missing == ()
+    path = tmp_path / "run" / "maps-gradient-0.nc"
+    content = bytearray(path.read_bytes())
+    place = content.find(one.similarity.values[0, 0].astype(">f4").tobytes())
+    content[place + 2] ^= 1
+    path.write_bytes(content)
+    found = finished_parts(tmp_path / "run")
+    assert found.missing == ("gradient: seed 0", f"unreadable: {path} was changed after it was written")
+    assert np.isnan(found.dataset.similarity.sel(explainer="gradient", seed=0)).all()
 
 
 def test_a_folder_without_a_run_or_without_anything_finished_is_refused(tmp_path, dataset):

@@ -1,70 +1,77 @@
-"""Gradients, guided backpropagation, LRP and averages of gradients beside Captum and Zennit, in one run.
+"""This library beside Captum, Zennit, Quantus and scikit-dimension, in one run on the same weights and images.
 
-    pip install torch==2.13.0 captum==0.9.0 zennit==0.5.1
+    pip install torch==2.13.0    # first, and from PyTorch's own index the build for CPUs
+    pip install captum==0.9.0 zennit==0.5.1 quantus==0.6.0 scikit-dimension==0.5.0
     python experiments/benchmarks/peers.py
 
-and, with torchvision as well, integrated gradients of 50 points and SmoothGrad of 50 samples on Inception v3:
+measures, on the paper's CNN, SqueezeNet, ResNet-50, ViT-S and Inception v3 (which needs torchvision): the gradient,
+guided backpropagation, Grad-CAM and LRP of 1 and of 32 images; integrated gradients of 64 points and SmoothGrad of 50
+samples, of one image on the large networks, where more of them take as much each; the whole cascade with rank
+correlations and the smooth test beside Quantus with Captum; continuity and selectivity beside Quantus; TwoNN beside
+scikit-dimension. Captum is given a few samples at a time, as it is fastest; on the CNN its own default stands beside
+it.
 
-    python experiments/benchmarks/peers.py --networks inception_v3
+Both sides compute the same: in float64 the maps of one image, the curves and dimensions, and in float32 the
+similarities of the cascades, have to agree to 1e-4 before any time counts (most agree to 1e-9). Then, in float32 and
+PyTorch's fastest layout, they take turns; medians are reported, and the ratio of each pair of turns. Compilation is
+told apart, and the ratio of the first calls counts it in; cascades and the smooth test compile in every turn. Beside
+them stands the least time that the machine needs for the products of matrices and convolutions. A peer that is not
+installed is skipped, and its row says so. Half an hour on two cores; every row is written as soon as it is measured.
 
-For each network both sides explain the same images with the same weights and settings. In float64 their maps of one
-image have to agree to 1e-9 of the largest value before any time counts; in float32, where a ReLU near 0 can fall to
-either side, the difference is reported. Then they take turns; medians are reported, and the ratio of each pair of
-turns. Compilation is told apart. Each side's own gradient is measured beside it. About five minutes on two cores, most
-of them ResNet-50's; Inception v3 takes half an hour.
-Writes peers.json and peers.txt in the folder --out.
+Writes peers.json, peers.txt and peers.png in the folder --out.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-missing = [name for name in ("torch", "captum", "zennit") if find_spec(name) is None]
-if missing:
-    raise SystemExit(f"peers.py needs {', '.join(missing)}: pip install torch==2.13.0 captum==0.9.0 zennit==0.5.1")
+if find_spec("torch") is None:
+    raise SystemExit("peers.py needs torch: pip install torch==2.13.0")
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import torch
 import tyro
-from peer_networks import NETWORKS, Network, zennit
-from turns import in_turns, ratios, seconds_a_call, spread, timed
+from arithmetic import Machine, floor, measured_machine
+from peer_figure import figure, table
+from peer_networks import ONE_PASS, SAMPLED
+from peer_work import Work, all_work
+from tqdm import tqdm
+from turns import PAUSE, in_turns, ratios, seconds, seconds_a_call, spread, timed
 
-import saliency_jax as sj
-from saliency_jax import results
+from saliency_jax import plotting, results
 
-AGREE = 1e-9
+AGREE = 1e-4
 TURN = 0.3
 """The least seconds of a turn."""
-SAMPLES = 50
-NOISE = 0.15
-TOGETHER = 8
-"""Of the peer's samples, how many it computes at once: more need more memory and are no faster on a CPU."""
-OURS = sj.EXPLAINERS | {
-    "integrated_gradients": partial(sj.integrated_gradients, steps=SAMPLES),
-    "smoothgrad": sj.smoothgrad(sj.gradient, samples=SAMPLES, noise=NOISE),
-}
-ONE_BY_ONE = ("gradient", "guided_backprop", "lrp")
-"""Explainers of one backward pass, whose maps are compared in float64."""
+LONG = 5.0
+"""Seconds of a first call after which turns are of one call, without one to warm up."""
+PACKAGES = ("jax", "torch", "captum", "zennit", "quantus", "scikit-dimension")
+MODULES = {"scikit-dimension": "skdim"}
 
 
 @dataclass(frozen=True)
 class Options:
-    """Guided backpropagation and LRP beside Captum and Zennit."""
+    """This library beside Captum, Zennit, Quantus and scikit-dimension."""
 
-    networks: tuple[str, ...] = ("mnist_cnn", "resnet50")
-    """Which networks: mnist_cnn, resnet50, inception_v3."""
-    batch: int | None = None
-    """How many images at once; 32 for the MNIST CNN, 8 for ResNet-50 and 4 for Inception v3 if not given."""
-    repeats: int = 7
+    networks: tuple[str, ...] = ("mnist_cnn", "squeezenet", "resnet50", "vit_s", "inception_v3")
+    """Whose maps and cascades are compared."""
+    batches: tuple[int, ...] = (1, 32)
+    """How many images at once."""
+    explainers: tuple[str, ...] = (*ONE_PASS, *SAMPLED)
+    """Which explainers."""
+    cascades: bool = True
+    """Compare the cascade of each network, and the smooth test of the CNN."""
+    measures: bool = True
+    """Compare continuity, selectivity and TwoNN."""
+    repeats: int = 5
     """How many turns each side takes."""
     threads: int | None = None
     """How many threads PyTorch uses; as many as there are cores if not given."""
@@ -72,142 +79,62 @@ class Options:
     """The folder for the results."""
 
 
-def ours(network: Network, name: str, images: np.ndarray, targets: np.ndarray) -> Callable[[], jax.Array]:
-    """Maps by this library, as `batched` compiles them."""
-    explain = sj.batched(OURS[name], network.apply, batch_size=network.chunk)
-    arguments = jnp.asarray(images), jnp.asarray(targets), jax.random.key(0)
-    return lambda: jax.block_until_ready(explain(network.params, *arguments))
-
-
-def theirs(network: Network, name: str, images: np.ndarray, targets: np.ndarray) -> Callable[[], np.ndarray]:
-    """Maps by Captum (gradient, guided backpropagation) or Zennit (LRP), channels last."""
-    model = network.torch_model().eval().to(torch.float64 if images.dtype == np.float64 else torch.float32)
-    x = torch.tensor(images.transpose(0, 3, 1, 2)).contiguous(memory_format=torch.channels_last)
-    model = model.to(memory_format=torch.channels_last)
-    c = torch.tensor(targets)
-    if name == "lrp":
-        return _zennit(model, x, c)
-    from captum.attr import GuidedBackprop, IntegratedGradients, NoiseTunnel, Saliency
-
-    # Noise is a share of the range of the images here, and a standard deviation there.
-    noisy = {"nt_samples": SAMPLES, "nt_samples_batch_size": TOGETHER, "stdevs": NOISE * float(np.ptp(images))}
-    explainers: dict[str, tuple[Any, dict[str, Any]]] = {
-        "gradient": (Saliency, {"abs": False}),
-        "guided_backprop": (GuidedBackprop, {}),
-        "integrated_gradients": (IntegratedGradients, {"n_steps": SAMPLES, "internal_batch_size": TOGETHER}),
-        "smoothgrad": (lambda model: NoiseTunnel(Saliency(model)), {"abs": False, **noisy}),
+def measured(work: Work, machine: Machine, repeats: int) -> dict[str, Any]:
+    """One row: whether both sides compute the same, their first calls, and their turns."""
+    row: dict[str, Any] = {"work": work.name, "network": work.network, "batch": work.batch, "peer": work.peer}
+    if (missing := work.missing()) is not None:
+        return row | {"skipped": missing}
+    sides = work.sides()
+    _, first = timed(sides.ours)
+    _, peer_first = timed(sides.theirs)
+    # A long call needs no other before it, and what compiles in every call would compile once more.
+    long = work.compiles or first > LONG
+    timer = seconds if long else partial(seconds_a_call, least=TURN)
+    turns = in_turns({"ours": partial(timer, sides.ours), "theirs": partial(timer, sides.theirs)}, repeats, pause=PAUSE)
+    times_faster = ratios(turns["theirs"], turns["ours"])
+    row |= {
+        "difference": sides.difference,
+        "agree": sides.difference <= AGREE,
+        "seconds": median(turns["ours"]),
+        "peer_seconds": median(turns["theirs"]),
+        **spread("times_faster", times_faster),
+        "first_call_s": first,
+        "peer_first_call_s": peer_first,
+        "times_faster_with_compilation": median(times_faster) if work.compiles else peer_first / first,
     }
-    make, options = explainers[name]
-    explainer = make(model)
-    return lambda: explainer.attribute(x, target=c, **options).detach().numpy().transpose(0, 2, 3, 1)
-
-
-def _zennit(model: torch.nn.Module, x: torch.Tensor, c: torch.Tensor) -> Callable[[], np.ndarray]:
-    # Registered once, outside of what is timed.
-    merge = zennit("canonizers").SequentialMergeBatchNorm()
-    composite = zennit("composites").EpsilonPlusFlat(canonizers=[merge])
-    attributor = zennit("attribution").Gradient(model=model, composite=composite)
-    attributor.__enter__()
-    for module in model.modules():
-        # Zennit 0.5.1 merges a BatchNorm into its convolution and leaves its eps to act once more.
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eps = 0.0
-
-    def start(logits: torch.Tensor) -> torch.Tensor:
-        chosen = torch.nn.functional.one_hot(c, logits.shape[1])
-        return (logits * chosen).detach()
-
-    return lambda: attributor(x, start)[1].detach().numpy().transpose(0, 2, 3, 1)
-
-
-def compare(network: Network, options: Options) -> dict[str, Any]:
-    """Time one network's explainers on both sides, after their maps have been held against each other."""
-    batch = options.batch or network.batch
-    rng = np.random.default_rng(0)
-    images = rng.uniform(size=(batch, *network.image_shape)).astype(np.float32)
-    targets = rng.integers(0, network.classes, batch)
-    found: dict[str, Any] = {"batch": batch}
-    sides: dict[tuple[str, str], Callable[[], float]] = {}
-    for name in network.explainers:
-        here = ours(network, name, images, targets)
-        maps, first = timed(here)
-        there = theirs(network, name, images, targets)
-        double = images[:1].astype(np.float64)
-        exact = in_double(network, name, double, targets[:1]) if name in ONE_BY_ONE else None
-        found[name] = {
-            "first_call_s": first,
-            "largest_difference": None if name == "smoothgrad" else _difference(np.asarray(maps), there()),
-            "largest_difference_float64": exact,
-            "agree": exact is None or exact <= AGREE,
-        }
-        for side, call in (("ours", here), ("peer's", there)):
-            sides[name, side] = partial(seconds_a_call, call, least=TURN)
-    turns = in_turns(sides, options.repeats)
-    for name in network.explainers:
-        own, others = turns[name, "ours"], turns[name, "peer's"]
-        found[name] |= {
-            "ms_a_map": 1e3 * median(own) / batch,
-            "peer_ms_a_map": 1e3 * median(others) / batch,
-            **spread("times_faster", ratios(others, own)),
-            "gradients": median(ratios(own, turns["gradient", "ours"])),
-            "peer_gradients": median(ratios(others, turns["gradient", "peer's"])),
-        }
-    return found
-
-
-def in_double(network: Network, name: str, images: np.ndarray, targets: np.ndarray) -> float:
-    """How far the two sides' maps are apart in float64."""
-    with jax.enable_x64(True):
-        params = jax.tree.map(lambda v: jnp.asarray(np.asarray(v), jnp.float64), network.params)
-        here = np.asarray(ours(network._replace(params=params), name, images, targets)())
-    return _difference(here, theirs(network, name, images, targets)())
-
-
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(a - b).max() / np.abs(a).max())
+    if sides.operations is not None:
+        row["least_s"] = floor(machine, operations=sides.operations, moved=sides.bytes)
+    return row
 
 
 def main(options: Options) -> dict[str, Any]:
     """Measure, write and print."""
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    found = {
+    load = os.getloadavg()[0]
+    machine = measured_machine()
+    rows: list[dict[str, Any]] = []
+    found: dict[str, Any] = {
         "options": {name: str(value) for name, value in asdict(options).items()},
-        "versions": {"jax": jax.__version__, "torch": torch.__version__},
+        "versions": {name: version(name) for name in PACKAGES if find_spec(MODULES.get(name, name)) is not None},
         "device": str(jax.devices()[0]),
-        "networks": {name: compare(NETWORKS[name](), options) for name in options.networks},
+        "cores": os.cpu_count(),
+        "load_before": load,
+        "machine": machine._asdict(),
+        "rows": rows,
     }
     options.out.mkdir(parents=True, exist_ok=True)
-    results.write_bytes(options.out / "peers.json", json.dumps(found, indent=1).encode())
-    text = table(found)
-    results.write_bytes(options.out / "peers.txt", text.encode())
-    print(text)
+    asked = options.networks, options.batches, options.explainers
+    with tqdm(all_work(*asked, cascades=options.cascades, measures=options.measures), unit="row") as progress:
+        for work in progress:
+            progress.set_description(f"{work.network}, {work.name}, {work.batch}")
+            rows.append(measured(work, machine, options.repeats))
+            results.write_bytes(options.out / "peers.json", json.dumps(found, indent=1).encode())
+            results.write_bytes(options.out / "peers.txt", table(found).encode())
+    if any("skipped" not in row for row in rows):
+        plotting.save(figure(found), options.out / "peers.png")
+    print(table(found))
     return found
-
-
-def table(found: dict[str, Any]) -> str:
-    """The measurements, an explainer a row, for people."""
-    lines = [f"JAX {found['versions']['jax']} on {found['device']}, PyTorch {found['versions']['torch']}", ""]
-    lines.append(
-        f"{'network':14s}{'explainer':22s}{'ms a map':>9s}{'peer':>9s}{'times faster':>20s}{'gradients':>11s}"
-        f"{'peer':>7s}{'first call':>12s}{'difference':>12s}{'in float64':>12s}"
-    )
-    for network, rows in found["networks"].items():
-        for name, row in rows.items():
-            if isinstance(row, dict):
-                spread = f"{row['times_faster']:.2f} ({row['times_faster_low']:.2f}-{row['times_faster_high']:.2f})"
-                lines.append(
-                    f"{network:14s}{name:22s}{row['ms_a_map']:9.2f}{row['peer_ms_a_map']:9.2f}{spread:>20s}"
-                    f"{row['gradients']:11.2f}{row['peer_gradients']:7.2f}{row['first_call_s']:10.1f} s"
-                    f"{_digits(row['largest_difference'])}{_digits(row['largest_difference_float64'])}"
-                    + ("" if row["agree"] else "  THE MAPS DIFFER")
-                )
-    return "\n".join([*lines, ""])
-
-
-def _digits(difference: float | None) -> str:
-    """A difference, or a dash where the two sides draw noise of their own or were not compared."""
-    return f"{'-':>12s}" if difference is None else f"{difference:12.1e}"
 
 
 if __name__ == "__main__":

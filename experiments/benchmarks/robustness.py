@@ -24,14 +24,13 @@ Writes robustness.json and robustness.txt in the folder --out.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 missing = [name for name in ("torch", "captum", "quantus", "zennit") if find_spec(name) is None]
 if missing:
@@ -42,11 +41,10 @@ if missing:
 
 import jax
 import numpy as np
-import robustness_peers as peers
-import robustness_problem as ours
 import torch
 import tyro
-from robustness_problem import Problem, Values, problem
+from robustness_measures import MEASURES, difference_in_double
+from robustness_problem import problem
 from turns import in_turns, ratios, seconds, spread
 
 from saliency_jax import results
@@ -73,38 +71,12 @@ class Options:
     """The folder for the results."""
 
 
-class Measure(NamedTuple):
-    """A measure on both sides: the name of the peer, and what makes each side's function of a problem."""
-
-    peer: str
-    ours: Callable[[Problem], Values]
-    theirs: Callable[[Problem], Values]
-
-
-MEASURES = {
-    "max-sensitivity": Measure("Quantus", ours.relative_max_sensitivity, peers.max_sensitivity_quantus),
-    "local Lipschitz": Measure("Quantus", ours.local_lipschitz, peers.lipschitz_quantus),
-    "continuity": Measure("Quantus", ours.continuity_of_translations, peers.continuity_quantus),
-    "selectivity": Measure("Quantus", partial(ours.patch_curve, patch=4), peers.selectivity_quantus),
-    "pixel flipping": Measure(
-        "Quantus", partial(ours.patch_curve, patch=1, patches_in_step=28), peers.pixel_flipping_quantus
-    ),
-    "max-sensitivity ": Measure("Captum", ours.relative_max_sensitivity, peers.max_sensitivity_captum),
-    "infidelity": Measure("Captum", ours.gaussian_infidelity, peers.infidelity_captum),
-}
-
-
 def compare(name: str, options: Options) -> dict[str, Any]:
     """One measure's values in float64, then its times in float32."""
     measure = MEASURES[name]
-    # Quantus makes every array one of PyTorch's default type.
-    torch.set_default_dtype(torch.float64)
-    with jax.enable_x64(True):
-        of = problem(options.images, options.compared, options.samples, np.float64)
-        here, there = measure.ours(of), measure.theirs(of)
-        values, of_peer = here(), there()
-    torch.set_default_dtype(torch.float32)
-    difference = float(np.abs(values - of_peer).max() / np.abs(values).max())
+    difference = difference_in_double(
+        measure, images=options.images, samples=options.samples, compared=options.compared
+    )
     of = problem(options.images, options.images, options.samples, np.float32)
     here, there = measure.ours(of), measure.theirs(of)
     first = seconds(here)

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from captum.attr import Saliency
 from captum.metrics import infidelity, sensitivity_max
-from peer_networks import zennit
 from robustness_problem import SHIFTS, Problem, Values, noise, points
+from torch_sides import zennit
 
 
 def _quantus(name: str) -> Any:
-    """A module of Quantus. It imports Zennit, which peer_networks brings on machines without torchvision too."""
+    """A module of Quantus. It imports Zennit, which torch_sides brings on machines without torchvision too."""
     zennit("composites")
     return importlib.import_module(name)
 

@@ -63,7 +63,7 @@ def problem(drawn: int, count: int, samples: int, dtype: Any) -> Problem:
     images[:, 0, 0] = 0
     targets = rng.integers(0, network.classes, drawn)[:count]
     params = jax.tree.map(lambda v: jnp.asarray(np.asarray(v), dtype), network.params)
-    model = network.torch_model().eval().to(torch.float64 if dtype == np.float64 else torch.float32)
+    model = network.torch_model(network.params).eval().to(torch.float64 if dtype == np.float64 else torch.float32)
     return Problem(
         network,
         params,
@@ -86,28 +86,15 @@ def noise(of: Problem) -> jax.Array:
     return perturbations(of.images, NOISE, key=jax.random.key(KEY), samples=of.samples)
 
 
-def relative_max_sensitivity(of: Problem) -> Values:
-    """Max-sensitivity over the length of the map."""
-    return _measured(
-        of,
-        max_sensitivity,
-        lambda found: found.relative_max_sensitivity,
-        radius=RADIUS,
-        samples=of.samples,
-        **DRAWS_ALONE,
-    )
+def _among_draws(measure: Callable, value: Callable[[Any], Any]) -> Callable[[Problem], Values]:
+    """A measure that searches balls, here among points that are drawn there alone."""
+    return lambda of: _measured(of, measure, value, radius=RADIUS, samples=of.samples, **DRAWS_ALONE)
 
 
-def local_lipschitz(of: Problem) -> Values:
-    """The local Lipschitz estimate."""
-    return _measured(
-        of,
-        lipschitz_estimate,
-        lambda found: found.lipschitz_estimate,
-        radius=RADIUS,
-        samples=of.samples,
-        **DRAWS_ALONE,
-    )
+relative_max_sensitivity = _among_draws(max_sensitivity, lambda found: found.relative_max_sensitivity)
+"""Max-sensitivity over the length of the map."""
+local_lipschitz = _among_draws(lipschitz_estimate, lambda found: found.lipschitz_estimate)
+"""The local Lipschitz estimate."""
 
 
 def continuity_of_translations(of: Problem) -> Values:

@@ -234,8 +234,16 @@ def attempt(f: Callable[[], Any]) -> Outcome:
 
 
 def close(found: Any, expected: Any) -> bool:
-    """Whether two maps are equal to the root of their precision, measured by the largest value."""
+    """Whether two maps are equal to the root of their precision, measured by the largest value that is finite.
+
+    NaN and infinity are to stand in the same places: whether they may stand there is the question of another rule.
+    """
     found, expected = np.asarray(found, np.float64), np.asarray(expected)
     tolerance = float(jnp.finfo(expected.dtype).eps) ** 0.5
     expected = expected.astype(np.float64)
-    return bool(np.abs(found - expected).max() <= tolerance * np.abs(expected).max())
+    finite = np.isfinite(expected)
+    largest = np.abs(expected[finite]).max(initial=0)
+    return bool(
+        np.array_equal(found[~finite], expected[~finite], equal_nan=True)
+        and (np.abs(found[finite] - expected[finite]) <= tolerance * largest).all()
+    )

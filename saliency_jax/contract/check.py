@@ -57,13 +57,15 @@ def check_explainer(
         TypeError: explain or apply is no function, key no random key, images are not floating point or targets not
             integers.
         ValueError: some of apply, params, images and targets are given and some are not; images are no batch or not
-            finite; a target is no class.
+            finite; a target is no class; there is no rule.
 
     Cost: three compilations and one uncompiled call of the explainer, seven explanations of one to four images.
     """
     check_function(explain, "explain")
     if key is not None:
         check_one_key(key)
+    if not rules:
+        raise ValueError(f"rules must be at least one, got {rules!r}")
     given = dict(zip(_MODEL, (apply, params, images, targets), strict=True))
     missing = [name for name, value in given.items() if value is None]
     if missing and len(missing) < len(given):

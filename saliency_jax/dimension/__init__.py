@@ -7,6 +7,7 @@ from saliency_jax.dimension.gride import gride
 from saliency_jax.dimension.layers import layer_dimensions, layer_dimensions_along
 from saliency_jax.dimension.levina_bickel import levina_bickel
 from saliency_jax.dimension.neighbours import Neighbours, among, nearest_neighbours
+from saliency_jax.dimension.points import NoDimension
 from saliency_jax.dimension.result import Dimension
 from saliency_jax.dimension.spectrum import Spectrum, gaussian_control, pca_dimension, spectrum
 from saliency_jax.dimension.subsamples import Decimation, decimation, resampled
@@ -16,6 +17,7 @@ __all__ = [
     "Decimation",
     "Dimension",
     "Neighbours",
+    "NoDimension",
     "Spectrum",
     "among",
     "decimation",

@@ -48,8 +48,8 @@ def gride(
         maximum between 1e-4 and 1e6: on a lattice, where many ratios are 1.
 
     Raises:
-        ValueError: a range is not 1 <= k1 < k2 < the number of distinct points, outlier is not positive, or points are
-            not finite or all equal.
+        ValueError: a range is not 1 <= k1 < k2 < the number of points, or outlier is not positive.
+        NoDimension: points are not finite or all equal, or too few are distinct.
         TypeError: points are not floating point.
 
     Source: Denti et al., Scientific Reports 12 (2022) 20005. The outliers: DADApy 0.3's choice.

@@ -7,6 +7,7 @@ sum covers the truth in 83 to 87% of samples instead of 95%.
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 from typing import Any
 
@@ -17,8 +18,22 @@ from jax import Array
 from saliency_jax.checks import check_number
 
 SHARED = 1.6
-"""How many times the independent points' variance the variance on a flat torus is: 1.5 to 1.75 for dimensions 1 to 20,
-for TwoNN by line and by likelihood and for Levina-Bickel with 5 and 20 neighbours."""
+"""How many times the independent points' variance TwoNN's is on a flat torus: 1.5 to 1.75 for dimensions 1 to 20, by
+line and by likelihood."""
+
+
+def least_shared(neighbours: int) -> float:
+    """How many times the independent points' variance the variance is at least, by the neighbours that are looked at.
+
+    2 - C(2k - 2, k - 1) / 4^(k - 1): 1.5 for k = 2, 1.73 for 5, 1.87 for 20, near 2 for many; no less than SHARED.
+    Two points that are among each other's k nearest share one distance. In the limit of many dimensions that is all
+    that points share, and what a point adds, the sum over j < k of log(r_k / r_j), has the part
+    1 - C(2k - 2, k - 1) / 4^(k - 1) of its variance from single distances: each counts for both of its points.
+
+    Args:
+        neighbours: k.
+    """
+    return max(SHARED, 2 - math.comb(2 * neighbours - 2, neighbours - 1) / 4 ** (neighbours - 1))
 
 
 def variance(influences: Array, indices: Array) -> Array:
@@ -26,7 +41,7 @@ def variance(influences: Array, indices: Array) -> Array:
 
     sum over points m of (sum over i that have m in their neighbourhood of psi_i)^2 / (k + 1), a neighbourhood being the
     point and its k neighbours: two points are counted as dependent in the proportion of the neighbourhoods that they
-    share. In high dimensions dependence reaches beyond, so that it is no less than SHARED times sum psi_i^2.
+    share. In high dimensions dependence reaches beyond, so that it is no less than `least_shared` times sum psi_i^2.
 
     Args:
         influences: psi, what the estimate gains by each point, `[point]`; 0 for a point that is not used.
@@ -41,7 +56,7 @@ def variance(influences: Array, indices: Array) -> Array:
     psi = jnp.where(influences == 0, 0, influences - influences.sum() / jnp.maximum((influences != 0).sum(), 1))
     neighbourhoods = psi.at[indices].add(jnp.broadcast_to(psi[:, None], indices.shape))
     shared = jnp.square(neighbourhoods).sum() / (indices.shape[1] + 1)
-    return jnp.maximum(shared, SHARED * jnp.square(psi).sum())
+    return jnp.maximum(shared, least_shared(indices.shape[1]) * jnp.square(psi).sum())
 
 
 def check_confidence(confidence: float) -> None:

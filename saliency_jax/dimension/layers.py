@@ -12,20 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from saliency_jax.checks import check_images, check_integer, check_key, check_sequence
-from saliency_jax.dimension.gride import gride
-from saliency_jax.dimension.levina_bickel import levina_bickel
-from saliency_jax.dimension.neighbours import nearest_neighbours
-from saliency_jax.dimension.result import Dimension
-from saliency_jax.dimension.spectrum import gaussian_control, pca_dimension, spectrum
-from saliency_jax.dimension.two_nn import two_nn
-from saliency_jax.keys import named
+from saliency_jax.checks import check_function, check_images, check_key, check_sequence
+from saliency_jax.dimension.estimates import check_settings, estimates
 from saliency_jax.tracing import Tap, activations, canonical_convolutions, compiled, taps
 from saliency_jax.tracing.memory import memory_to_use, peak_bytes
 from saliency_jax.typing import Apply, Images, Params
 
 INPUT = "input"
-ESTIMATORS = ("two_nn", "levina_bickel", "pca", "gaussian_control")
 CAUTION = (
     "Estimates above about 20 are lower bounds: no common estimator keeps up with the true dimension there. "
     "Across networks the last hidden layer's dimension goes with the error; across runs of one network it does not: "
@@ -81,14 +74,18 @@ def layer_dimensions(
             dimension, low, high, fit (layer, estimator): of TwoNN, Levina-Bickel, PCA (standardized, the count of
                 components), and TwoNN of Gaussian points of equal covariance; NaN where there is none;
             gride, gride_low, gride_high, gride_scale (layer, range);
+            spectrum (layer, component): the share of the variance of each principal component of standardized features,
+                which PCA counts, largest first; NaN beyond the last one that there is;
             points, duplicates, features (layer): what TwoNN used, how many have a copy, the layer's size;
-            reason (layer): why a value is NaN, else empty.
+            reason (layer): why a value is NaN, else empty: the layer is dead, constant or not finite, or has too few
+                distinct points.
         Coordinates: depth (layer), the share of convolutions and dense layers passed, 0 for the input and 1 for the
         logits; kind (layer). `attrs["caution"]` is to be read with the values.
 
     Raises:
-        ValueError: images are no batch of at least 5, or a layer is not among the model's.
-        TypeError: images are not floating point.
+        ValueError: images are no batch of at least 5, a layer is not among the model's, or an option is out of its
+            range.
+        TypeError: images are not floating point, or an option is of another kind.
 
     Source: Ansuini et al., NeurIPS 2019.
     """
@@ -96,17 +93,22 @@ def layer_dimensions(
     check_key(key, "layer_dimensions")
     if len(images) < 5:
         raise ValueError(f"images must be at least 5 to have a dimension, got {len(images)}")
-    check_sequence(ranges, int, "ranges")
-    check_integer(neighbours, "neighbours")
+    check_settings(ranges, neighbours, discard=discard, variance=variance, confidence=confidence)
     if memory is not None:
-        check_integer(memory, "memory")
+        # Bytes, of which there may be more than 32 bits can count.
+        if isinstance(memory, bool) or not isinstance(memory, int | np.integer):
+            raise TypeError(f"memory must be a whole number of bytes, got {memory!r}")
+        if memory < 1:
+            raise ValueError(f"memory must be at least 1 byte, got {memory}")
+    if progress is not None:
+        check_function(progress, "progress")
     if layers is not None:
         check_sequence(layers, str, "layers")
     images = jnp.asarray(images)
     measured = _chosen(apply, params, images, layers)
     ranges = [k for k in ranges if 2 * k < len(images)]
     estimate = partial(
-        _estimates,
+        estimates,
         key=key,
         ranges=ranges,
         neighbours=min(neighbours, len(images) - 1),
@@ -224,60 +226,3 @@ def _by_turn(values: Any, axis: int) -> np.ndarray:
 @partial(compiled, static_argnames=("apply", "names"))
 def _forward(params: Params, images: Any, *, apply: Apply, names: tuple[str, ...]) -> dict[str, Any]:
     return canonical_convolutions(partial(activations, apply, names=names))(params, images)
-
-
-def _estimates(
-    values: Any,
-    *,
-    key: Any,
-    ranges: list[int],
-    neighbours: int,
-    discard: float,
-    variance: float,
-    confidence: float,
-) -> xr.Dataset:
-    """Every estimate of one layer; what cannot be had is NaN, and `reason` says why."""
-    points = np.asarray(values).reshape(len(values), -1)
-    reasons: dict[str, None] = {}
-
-    def attempt(estimate: Callable[[], Any], otherwise: Any) -> Any:
-        try:
-            return estimate()
-        except ValueError as error:
-            reasons[str(error)] = None
-            return otherwise
-
-    found = attempt(lambda: nearest_neighbours(points, neighbours=max(neighbours, 2, *(2 * k for k in ranges))), None)
-    nan = np.full(len(ranges), np.nan)
-    none, no_curve = (Dimension(x, x, x, 0, 0, x, x, x) for x in (np.nan, nan))
-    rows, curve = dict.fromkeys(ESTIMATORS, none), no_curve
-    if found is not None:
-        # Where points have copies, the neighbours among distinct ones are others.
-        distinct = found if bool((found.distances[:, 0] > 0).all()) else points
-        by_ratio = partial(two_nn, discard=discard, confidence=confidence)
-        by_likelihood = partial(levina_bickel, neighbours=neighbours, confidence=confidence)
-        control = named(key, "gaussian control")
-        rows = {
-            "two_nn": attempt(lambda: by_ratio(found), none),
-            "levina_bickel": attempt(lambda: by_likelihood(distinct), none),
-            "pca": attempt(lambda: pca_dimension(points, variance=variance, confidence=confidence), none),
-            "gaussian_control": attempt(lambda: by_ratio(gaussian_control(spectrum(points), control)), none),
-        }
-        if ranges:
-            curve = attempt(lambda: gride(distinct, ranges=ranges, confidence=confidence), no_curve)
-    each = {
-        name: ("estimator", [float(getattr(rows[estimator], field)) for estimator in ESTIMATORS])
-        for name, field in (("dimension", "value"), ("low", "low"), ("high", "high"), ("fit", "fit"))
-    }
-    scales = {"gride": curve.value, "gride_low": curve.low, "gride_high": curve.high, "gride_scale": curve.scale}
-    return xr.Dataset(
-        {
-            **each,
-            **{name: ("range", np.asarray(values, float)) for name, values in scales.items()},
-            "points": rows["two_nn"].points,
-            "duplicates": 0 if found is None else int((found.distances[:, 0] == 0).sum()),
-            "features": points.shape[1],
-            "reason": "; ".join(reasons),
-        },
-        coords={"estimator": list(ESTIMATORS), "range": ranges},
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from jax import Array
 from saliency_jax.checks import check_integer
 from saliency_jax.dimension.correlation import uniformity
 from saliency_jax.dimension.intervals import check_confidence, interval, variance
+from saliency_jax.dimension.points import NoDimension
 from saliency_jax.dimension.result import Dimension, distinct_neighbours_of
 
 
@@ -32,8 +34,9 @@ def levina_bickel(points: Any, *, neighbours: int = 20, unbiased: bool = False, 
         uniform distribution's quantiles.
 
     Raises:
-        ValueError: neighbours is under 3 or not less than the number of distinct points, or points are not finite or
-            all equal.
+        ValueError: neighbours is under 3 or not less than the number of points.
+        NoDimension: points are not finite or all equal, too few are distinct, or all neighbours of every point are
+            equally far.
         TypeError: points are not floating point.
 
     Source: Levina and Bickel, NIPS 2004, eq. 8 and 9; MacKay and Ghahramani, comments on it (2005).
@@ -46,6 +49,11 @@ def levina_bickel(points: Any, *, neighbours: int = 20, unbiased: bool = False, 
     value, spread, fit, scale = (
         float(part) for part in estimate(found.distances, found.indices, neighbours=neighbours)
     )
+    if not math.isfinite(value):
+        raise NoDimension(
+            f"points must have neighbours at different distances, but all {neighbours} of each of the "
+            f"{len(found.distances)} points are equally far"
+        )
     correction = (neighbours - 2) / (neighbours - 1) if unbiased else 1.0
     low, high = (float(end) * correction for end in interval(value, spread, confidence))
     value, count = value * correction, len(found.distances)

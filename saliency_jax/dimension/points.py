@@ -12,12 +12,20 @@ from jax import Array
 from saliency_jax.checks import check_finite, check_no_list, dtype_of
 
 
+class NoDimension(ValueError):
+    """These points have no estimate: too few of them are distinct or finite, whatever is asked of them.
+
+    A sweep over the layers of a network writes it down and goes on; any other ValueError is a mistake of the caller.
+    """
+
+
 def check_points(points: Any) -> None:
     """Raise unless `points` is an array `[point, ...]` of finite floating-point values that are not all one point.
 
     Raises:
         TypeError: points are not real floating point.
-        ValueError: points have fewer than two axes, hold nothing, are not finite, or are all equal.
+        ValueError: points have fewer than two axes or hold nothing.
+        NoDimension: points are not finite, or are all equal.
     """
     check_no_list(points, "points")
     dtype, shape = dtype_of(points, "points"), jnp.shape(points)
@@ -27,10 +35,13 @@ def check_points(points: Any) -> None:
         )
     if len(shape) < 2 or 0 in shape:
         raise ValueError(f"points must be [point, feature, ...] and not empty, got shape {shape}")
-    check_finite(points, "points")
+    try:
+        check_finite(points, "points")
+    except ValueError as error:
+        raise NoDimension(str(error)) from None
     values = np.asarray(points)
     if np.all(values == values[:1]):
-        raise ValueError(f"points must not all be equal, got {shape[0]} copies of one point")
+        raise NoDimension(f"points must not all be equal, got {shape[0]} copies of one point")
 
 
 def as_matrix(points: Any) -> Array:
@@ -45,7 +56,7 @@ def as_matrix(points: Any) -> Array:
         matrix = matrix - np.median(matrix[:: -(-len(matrix) // 64)], axis=0)
         largest = max(matrix.max(), -matrix.min())
         if largest > jnp.finfo(dtype).max:
-            raise ValueError(f"points must be in the range of {dtype}, got {largest} from their median: rescale them")
+            raise NoDimension(f"points must be in the range of {dtype}, got {largest} from their median: rescale them")
     return jnp.asarray(matrix, dtype)
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from saliency_jax.dimension.neighbours import Neighbours, nearest_neighbours
-from saliency_jax.dimension.points import as_matrix, first_copies
+from saliency_jax.dimension.points import NoDimension, as_matrix, first_copies
 
 
 class Dimension(NamedTuple):
@@ -61,7 +61,8 @@ def distinct_neighbours_of(points: Any, neighbours: int) -> tuple[Neighbours, in
     Copies of one point would be all of its nearest neighbours, and much of those of the points around.
 
     Raises:
-        ValueError: Neighbours are given that were found among copies, or too few points are distinct.
+        ValueError: Neighbours are given that were found among copies.
+        NoDimension: too few points are distinct.
     """
     found = neighbours_of(points, neighbours)
     has_copy = np.asarray(found.distances[:, 0] == 0)
@@ -73,7 +74,7 @@ def distinct_neighbours_of(points: Any, neighbours: int) -> tuple[Neighbours, in
     matrix = as_matrix(points)
     kept = matrix[first_copies(matrix, has_copy)]
     if len(kept) <= neighbours:
-        raise ValueError(
+        raise NoDimension(
             f"points must hold more than {neighbours} distinct ones to have {neighbours} neighbours, got {len(kept)} "
             f"({copies} of {len(matrix)} have a copy)"
         )

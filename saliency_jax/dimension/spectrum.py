@@ -12,7 +12,7 @@ from jax import Array
 
 from saliency_jax.checks import check_number
 from saliency_jax.dimension.intervals import check_confidence
-from saliency_jax.dimension.points import as_matrix, check_points
+from saliency_jax.dimension.points import NoDimension, as_matrix, check_points
 from saliency_jax.dimension.result import Dimension
 
 
@@ -38,7 +38,7 @@ def spectrum(points: Any, *, standardized: bool = False) -> Spectrum:
         standardized: each feature is divided by its standard deviation first; one that is constant stays 0.
 
     Raises:
-        ValueError: points are not finite or all equal.
+        NoDimension: points are not finite or all equal.
         TypeError: points are not floating point.
     """
     check_points(points)
@@ -70,20 +70,19 @@ def pca_dimension(
         Dimension; `fit` is the share of the variance that the components carry.
 
     Raises:
-        ValueError: variance is not between 0 and 1, or points are not finite or all equal, or so large or small that
-            their variances leave the range of their precision.
+        ValueError: variance or confidence is not between 0 and 1.
+        NoDimension: points are not finite or all equal, or so large or small that their variances leave the range of
+            their precision.
         TypeError: points are not floating point.
 
     Source: Ansuini et al., NeurIPS 2019, section 3.4 (PC-ID).
     """
-    check_number(variance, "variance")
-    if not 0 < variance < 1:
-        raise ValueError(f"variance must be between 0 and 1, got {variance}")
+    check_share(variance)
     check_confidence(confidence)
     found = points if isinstance(points, Spectrum) else spectrum(points, standardized=standardized)
     share, error = (np.asarray(part, np.float64) for part in _shares(found))
     if not np.isfinite(share).all():
-        raise ValueError(
+        raise NoDimension(
             f"points must have variances in the range of {found.variances.dtype}, got {found.variances.sum()} in all: "
             "rescale them"
         )
@@ -94,6 +93,13 @@ def pca_dimension(
     first = 0 if zero_based else 1
     count = len(found.coordinates)
     return Dimension(value + first, low + first, high + first, count, 0, float(share[value]))
+
+
+def check_share(variance: float) -> None:
+    """Raise ValueError unless a share of the variance is between 0 and 1."""
+    check_number(variance, "variance")
+    if not 0 < variance < 1:
+        raise ValueError(f"variance must be between 0 and 1, got {variance}")
 
 
 def gaussian_control(points: Any, key: Array) -> Array:
@@ -110,7 +116,7 @@ def gaussian_control(points: Any, key: Array) -> Array:
         As many points `[point, component]`.
 
     Raises:
-        ValueError: points are not finite or all equal.
+        NoDimension: points are not finite or all equal.
         TypeError: points are not floating point.
 
     Source: Ansuini et al., NeurIPS 2019, section 3.4; their code takes the square root of the singular values for s.

@@ -13,6 +13,7 @@ from jax import Array
 from saliency_jax.checks import check_number
 from saliency_jax.dimension.correlation import correlation
 from saliency_jax.dimension.intervals import check_confidence, interval, variance
+from saliency_jax.dimension.points import NoDimension
 from saliency_jax.dimension.result import Dimension, neighbours_of
 
 Method = Literal["linear", "ml", "censored_ml"]
@@ -39,8 +40,8 @@ def two_nn(points: Any, *, discard: float = 0.1, method: Method = "linear", conf
         Dimension; `fit` is Pearson's correlation of log mu_i and -log(1 - F_i) over the ratios that are used.
 
     Raises:
-        ValueError: discard is not in [0, 1), the method is unknown, fewer than 3 ratios are left, or points are not
-            finite or all equal.
+        ValueError: discard is not in [0, 1), the method is unknown, or the confidence is not between 0 and 1.
+        NoDimension: fewer than 3 ratios are left, or points are not finite or all equal.
         TypeError: points are not floating point.
 
     Source: Facco et al., Scientific Reports 7 (2017) 12140; the fit and what is left out: Ansuini et al., NeurIPS 2019.
@@ -53,7 +54,7 @@ def two_nn(points: Any, *, discard: float = 0.1, method: Method = "linear", conf
     ratios, duplicates = int(usable.sum()), int((distances[:, 0] == 0).sum())
     kept = kept_of(len(distances), discard)
     if ratios < 3 or (method != "ml" and kept[ratios] < 2):
-        raise ValueError(
+        raise NoDimension(
             f"points must have at least 3 ratios of different distances, of which 2 are not discarded; got {ratios} "
             f"from {len(distances)} points ({duplicates} have a copy), {kept[ratios]} after discard={discard}"
         )

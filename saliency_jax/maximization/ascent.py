@@ -85,9 +85,17 @@ class _Seen(NamedTuple):
 
 
 def climb(
-    objective: Objective, code: Any, key: Any, optimizer: Any, *, steps: int, first: int = 0, state: Any = None
+    objective: Objective,
+    code: Any,
+    key: Any,
+    optimizer: Any,
+    *,
+    steps: int,
+    looks: int,
+    first: int = 0,
+    state: Any = None,
 ) -> tuple[Any, Any, Trace]:
-    """The code and the optimizer's state after some steps, and the trace of steps + 1 entries.
+    """The code and the optimizer's state after some steps, and the trace of what was seen.
 
     Args:
         objective: what is maximized.
@@ -95,6 +103,8 @@ def climb(
         key: step t draws from fold_in(key, t).
         optimizer: of optax; it is given value, grad and value_fn too, for line searches.
         steps: how many.
+        looks: entries of the trace: steps + 1 for one before every step and one at the end, or steps where another
+            climb goes on from there.
         first: the number of the first step.
         state: of the optimizer, where steps went before.
     """
@@ -115,7 +125,7 @@ def climb(
             value_fn=lambda c: -objective.value(c, step_key),
         )
         moved = jax.tree.map(jnp.add, code, updates)
-        # The last turn looks and does not step: one program for both.
+        # A turn behind the last step looks and does not step: one program for both.
         code, state = jax.tree.map(
             lambda new, old: jnp.where(place < steps, new, old), (moved, moved_state), (code, state)
         )
@@ -123,7 +133,7 @@ def climb(
 
     state = optimizer.init(code) if state is None else state
     start = (code, state, jnp.zeros(objective.shape, jnp.result_type(float)))
-    (code, state, transparency), entries = lax.scan(step, start, jnp.arange(steps + 1))
+    (code, state, transparency), entries = lax.scan(step, start, jnp.arange(looks))
     return code, state, Trace._make((*entries, transparency))
 
 
@@ -143,8 +153,8 @@ def _norm(tree: Any) -> Array:
 
 
 def joined(before: Trace, after: Trace) -> Trace:
-    """The trace of two climbs, the second from where the first ended; the place where they meet is the second's."""
-    entries = (jnp.concatenate([x[:-1], y]) for x, y in zip(before[:-1], after[:-1], strict=True))
+    """The trace of two climbs, the second from where the first ended, which the first has not looked at."""
+    entries = (jnp.concatenate(both) for both in zip(before[:-1], after[:-1], strict=True))
     return Trace._make((*entries, before.transparency + after.transparency))
 
 

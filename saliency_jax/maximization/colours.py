@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_images, is_concrete
+from saliency_jax.checks import check_floating, check_images, is_concrete
 
 SMALLEST_SHARE = 1e-6
 """Of the largest variance: a direction of colour with less is not there."""
@@ -60,8 +60,10 @@ def decorrelated(images: Any, matrix: Any) -> Array:
         Shaped like the images.
 
     Raises:
+        TypeError: images or matrix are not floating point.
         ValueError: the matrix does not fit the channels or has no inverse.
     """
+    check_floating(images, "images")
     check_matrix(matrix)
     check_channels(jnp.shape(images), matrix)
     return _times(jnp.asarray(images), np.linalg.inv(np.asarray(matrix, np.float64)))
@@ -74,7 +76,8 @@ def recolour(images: Array, matrix: Any) -> Array:
 
 
 def check_matrix(matrix: Any) -> None:
-    """Raise ValueError unless this is a square matrix of known values that has an inverse."""
+    """Raise ValueError unless this is a square matrix of known values that has an inverse, TypeError for no numbers."""
+    check_floating(np.asarray(matrix) if isinstance(matrix, list | tuple) else matrix, "matrix")
     shape = np.shape(matrix)
     if len(shape) != 2 or shape[0] != shape[1] or not is_concrete(matrix):
         raise ValueError(f"matrix must be [channel, channel] of known values, got shape {shape}")

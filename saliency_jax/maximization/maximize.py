@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from saliency_jax.checks import check_function, check_image, check_integer, check_key, check_score_output, is_concrete
 from saliency_jax.maximization.ascent import Objective, Trace, climb, joined, keys, optax_module
-from saliency_jax.maximization.parameterizations import Parameterization, Shape, pixels
+from saliency_jax.maximization.parameterizations import Parameterization, Shape, check_parameterization, pixels
 from saliency_jax.maximization.redirection import redirected
 from saliency_jax.maximization.terms import Term
 from saliency_jax.maximization.transformations import Transform
@@ -74,7 +74,7 @@ def maximize_activation(
         The image, and the trace of steps + 1 entries.
 
     Raises:
-        TypeError: the score is no real scalar, or the image not floating point.
+        TypeError: the score is no real scalar, the image not floating point, or another argument of another kind.
         ValueError: the score does not depend on the image in a way that a gradient passes; its unit is dead; steps or
             copies is under 1, copies are asked for without a transformation, not fewer redirected_steps than steps;
             the image is not finite or out of the parameterization's range; a term is no scalar; the parameterization
@@ -94,6 +94,10 @@ def maximize_activation(
         raise ValueError(f"copies must be at least 1, and more only with a transformation, got {copies}")
     check_key(key, "maximize_activation")
     parameterization = pixels() if parameterization is None else parameterization
+    check_parameterization(parameterization, "parameterization")
+    if transform is not None:
+        check_function(transform, "transform")
+    check_optimizer(optimizer)
     start_key, step_key = keys(key)
     shape, code = start(shape_or_image, parameterization, start_key)
     named = of_params(score)
@@ -106,12 +110,13 @@ def maximize_activation(
         sharp = fast_pooling(partial(named.of_params, params))
         objective = Objective(sharp, terms, parameterization, shape, transform, copies)
         if not redirected_steps:
-            code, _, trace = climb(objective, code, key, optimizer, steps=steps)
+            code, _, trace = climb(objective, code, key, optimizer, steps=steps, looks=steps + 1)
             return objective.image(code), trace
         waking = objective._replace(score=redirected(sharp))
-        code, state, before = climb(waking, code, key, optimizer, steps=redirected_steps)
-        rest = steps - redirected_steps
-        code, _, after = climb(objective, code, key, optimizer, steps=rest, first=redirected_steps, state=state)
+        first = redirected_steps
+        code, state, before = climb(waking, code, key, optimizer, steps=first, looks=first)
+        rest = steps - first
+        code, _, after = climb(objective, code, key, optimizer, steps=rest, looks=rest + 1, first=first, state=state)
         return objective.image(code), joined(before, after)
 
     found = Maximum(*compiled(canonical_convolutions(run))(named.params, code, step_key))
@@ -127,7 +132,14 @@ def check_alive(found: Maximum, *, redirected_steps: int = 0) -> None:
     Args:
         found: the maximum of one unit, or of many with leading axes.
         redirected_steps: what it was found with.
+
+    Raises:
+        ValueError: a unit is dead.
+        TypeError: found is no Maximum.
     """
+    if not isinstance(found, Maximum):
+        raise TypeError(f"found must be a Maximum, got {type(found).__name__}")
+    check_integer(redirected_steps, "redirected_steps")
     norms = found.trace.score_gradient_norm
     if not is_concrete(norms):
         return
@@ -153,10 +165,10 @@ def start(shape_or_image: Any, parameterization: Parameterization, key: Any) -> 
     if _is_shape(shape_or_image):
         shape = tuple(int(size) for size in shape_or_image)
         if not shape or min(shape) < 1:
-            raise ValueError(f"shape must have positive sizes, got {shape}")
+            raise ValueError(f"shape_or_image, as a shape must have positive sizes, got {shape}")
         code = parameterization.init(key, shape)
     else:
-        check_image(shape_or_image)
+        check_image(shape_or_image, "shape_or_image")
         image = jnp.asarray(shape_or_image)
         if parameterization.code is None:
             raise ValueError("the parameterization has no code for a given image: begin with a shape")
@@ -181,8 +193,18 @@ def check_score(named: ScoreOfParams, shape: Shape, transform: Transform | None 
         )
 
 
+def check_optimizer(optimizer: Any) -> None:
+    """Raise TypeError unless this is one of optax's, or None."""
+    if optimizer is not None and not all(callable(getattr(optimizer, name, None)) for name in ("init", "update")):
+        raise TypeError(f"optimizer must be of optax, with init and update, got {type(optimizer).__name__}")
+
+
 def check_terms(terms: Sequence[Term], shape: Shape) -> None:
-    """Raise ValueError where a term is no scalar."""
+    """Raise TypeError where terms are no functions, ValueError where one is no scalar."""
+    if isinstance(terms, str) or not isinstance(terms, Sequence):
+        raise TypeError(f"terms must be a sequence of functions, got {terms!r}")
+    for term in terms:
+        check_function(term, "terms")
     for place, term in enumerate(terms):
         made = jax.eval_shape(term, jax.ShapeDtypeStruct(shape, jnp.result_type(float)))
         if getattr(made, "shape", None) != ():

@@ -11,7 +11,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_image, is_concrete
+from saliency_jax.checks import (
+    check_finite,
+    check_finite_number,
+    check_function,
+    check_image,
+    check_integer,
+    dtype_of,
+    is_concrete,
+)
 from saliency_jax.maximization.colours import check_channels, check_matrix, decorrelated, recolour
 from saliency_jax.maximization.terms import check_weight
 
@@ -43,9 +51,11 @@ def pixels(*, noise: float = 0.01, centre: float = 0.0) -> Parameterization:
     """The image itself. It begins as Gaussian noise around `centre`, in units of the image; any shape.
 
     Raises:
-        ValueError: noise is negative.
+        ValueError: noise is negative, or noise or centre not finite.
+        TypeError: noise or centre is no number.
     """
     check_weight(noise, "noise")
+    check_finite_number(centre, "centre")
     return Parameterization(
         init=lambda key, shape: centre + noise * jax.random.normal(key, shape),
         image=lambda code, shape: code,
@@ -105,10 +115,18 @@ def decoder(
         noise: deviation of the first code.
 
     Raises:
-        ValueError: penalty or noise is negative.
+        ValueError: penalty or noise is negative, or a size of the code is under 1.
+        TypeError: decode is no function, or an argument of another kind.
 
     Source: Nguyen et al. 2016, equation 1; Montavon et al. 2018, section 3.3.
     """
+    check_function(decode, "decode")
+    if isinstance(code_shape, str) or not isinstance(code_shape, Sequence):
+        raise TypeError(f"code_shape must be a sequence of sizes, got {code_shape!r}")
+    for size in code_shape:
+        check_integer(size, "code_shape")
+    if any(size < 1 for size in code_shape):
+        raise ValueError(f"code_shape must have positive sizes, got {tuple(code_shape)}")
     check_weight(penalty, "penalty")
     check_weight(noise, "noise")
     return Parameterization(
@@ -127,9 +145,13 @@ def bounded(inner: Parameterization, low: Any, high: Any) -> Parameterization:
         high: the same, above low.
 
     Raises:
+        TypeError: inner is no parameterization, or a bound no number.
         ValueError: low is not below high; when begun with an image, a value that is not strictly between them (the
             bounds themselves are at infinite u).
     """
+    check_parameterization(inner, "inner")
+    for name, bound in (("low", low), ("high", high)):
+        _check_bound(bound, name)
     low, high = np.asarray(low, np.float32), np.asarray(high, np.float32)
     if low.ndim > 1 or high.ndim > 1 or not np.all(np.isfinite(low) & np.isfinite(high) & (low < high)):
         raise ValueError(f"low must be below high and both finite, got {low.tolist()} and {high.tolist()}")
@@ -156,6 +178,13 @@ def bounded(inner: Parameterization, low: Any, high: Any) -> Parameterization:
     return inner._replace(image=image, code=None if inner.code is None else code)
 
 
+def _check_bound(bound: Any, argument: str) -> None:
+    """Raise TypeError unless a bound is one real number or several, ValueError where one is not finite."""
+    if not jnp.issubdtype(dtype_of(bound, argument), jnp.number) or jnp.iscomplexobj(np.asarray(bound)):
+        raise TypeError(f"{argument} must be real numbers, got {bound!r}")
+    check_finite(bound, argument)
+
+
 def recoloured(inner: Parameterization, matrix: Any) -> Parameterization:
     """Images whose channels go together as in the user's own: x = M u at every pixel, u from another parameterization.
 
@@ -165,9 +194,11 @@ def recoloured(inner: Parameterization, matrix: Any) -> Parameterization:
 
     Raises:
         ValueError: the matrix is not square, has no inverse or does not fit the image's channels.
+        TypeError: inner is no parameterization, or the matrix not floating point.
 
     Source: Olah, Mordvintsev and Schubert 2017, "Feature visualization", preconditioning.
     """
+    check_parameterization(inner, "inner")
     check_matrix(matrix)
 
     def init(key: Any, shape: Shape) -> Any:
@@ -193,6 +224,7 @@ def masked(inner: Parameterization, mask: Any, image: Any) -> Parameterization:
         TypeError: the mask is not boolean, or the image not floating point.
         ValueError: the mask does not fit the image, or hides all of it; when used, another shape is asked for.
     """
+    check_parameterization(inner, "inner")
     check_image(image)
     mask, fixed = np.asarray(mask), jnp.asarray(image)
     if mask.dtype != bool:
@@ -209,6 +241,12 @@ def masked(inner: Parameterization, mask: Any, image: Any) -> Parameterization:
         return jnp.where(free, inner.image(code, shape), fixed)
 
     return inner._replace(image=shown)
+
+
+def check_parameterization(value: Any, argument: str) -> None:
+    """Raise TypeError unless this is a Parameterization."""
+    if not isinstance(value, Parameterization):
+        raise TypeError(f"{argument} must be a Parameterization, got {type(value).__name__}")
 
 
 def half_spectrum(shape: Shape) -> Shape:

@@ -11,7 +11,7 @@ from jax import Array, lax
 
 from saliency_jax.checks import check_finite_number, check_function, check_image, check_integer
 from saliency_jax.maximization.ascent import Objective, Trace, climb, optax_module
-from saliency_jax.maximization.maximize import Maximum, check_score, check_terms
+from saliency_jax.maximization.maximize import Maximum, check_optimizer, check_score, check_terms
 from saliency_jax.maximization.parameterizations import pixels
 from saliency_jax.maximization.smoothing import smoothed
 from saliency_jax.maximization.terms import Term
@@ -65,6 +65,7 @@ def refine(
     if steps < 1 or not sharpness or not all(b > 0 for b in sharpness):
         raise ValueError(f"steps and every sharpness must be positive, got {steps} and {tuple(sharpness)}")
     check_image(image)
+    check_optimizer(optimizer)
     image, named = jnp.asarray(image), of_params(score)
     check_score(named, image.shape)
     check_terms(terms, image.shape)
@@ -76,7 +77,7 @@ def refine(
             smooth = smoothed(ScoreOfParams(named.of_params, params), b)
             objective = Objective(smooth, terms, pixels(), image.shape, None, 1)
             # Nothing is drawn.
-            image, _, trace = climb(objective, image, jax.random.key(0), optimizer, steps=steps)
+            image, _, trace = climb(objective, image, jax.random.key(0), optimizer, steps=steps, looks=steps + 1)
             return image, trace
 
         image, traces = lax.scan(sharpen, image, jnp.asarray(sharpness, image.dtype))

@@ -6,21 +6,22 @@ the smooth network has one, which is 0.
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
-from saliency_jax.checks import check_finite_number, check_function
+from saliency_jax.checks import check_function, check_number, is_concrete
 from saliency_jax.maximization.units import ScoreOfParams, of_params
 from saliency_jax.tracing.execution import Visited, Visitor, where
 from saliency_jax.tracing.naming import plan_with_params
 from saliency_jax.tracing.operations import Operation
 from saliency_jax.tracing.override import run_planned
+from saliency_jax.tracing.pooling import window_places
 from saliency_jax.tracing.program import Step
 from saliency_jax.typing import Score
 
@@ -42,10 +43,11 @@ def smoothed(score: Score, sharpness: Any) -> Score:
     Raises:
         ValueError: sharpness is not positive; when called, a maximum is of a kind that is not known here.
     """
-    if isinstance(sharpness, int | float) and not 0 < sharpness < math.inf:
-        raise ValueError(f"sharpness must be positive and finite, got {sharpness}")
     check_function(score, "score")
-    check_finite_number(sharpness, "sharpness")
+    check_number(sharpness, "sharpness")
+    # NumPy: under somebody's jit a comparison by jnp could not be looked at.
+    if is_concrete(sharpness) and not 0 < np.asarray(sharpness) < math.inf:
+        raise ValueError(f"sharpness must be positive and finite, got {sharpness}")
     sharp = of_params(score)
 
     def smooth(params: Any, image: Any) -> Array:
@@ -79,33 +81,29 @@ def _smooth_maximum(sharpness: Any) -> Visitor:
         [step, *more] = operation.steps
         if more or len(inputs) != 1 or step.primitive not in _STACKED:
             raise ValueError(f"it is not known how to smooth the {operation.primitive} at {where(operation)}")
-        values = sharpness * jnp.stack(list(_STACKED[step.primitive](jnp.asarray(inputs[0]), step)))
+        values = sharpness * _STACKED[step.primitive](jnp.asarray(inputs[0]), step)
         return Visited([jax.nn.logsumexp(values, axis=0) / sharpness])
 
     return visitor
 
 
-def _windows(x: Array, step: Step) -> Iterator[Array]:
-    """What stands at each place of every window."""
+def _windows(x: Array, step: Step) -> Array:
+    """What stands at each place of every window, the places first."""
     params = step.equation.params
-    sizes, strides, dilation = (params[f"window_{name}"] for name in ("dimensions", "strides", "dilation"))
-    x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), [(low, high, 0) for low, high in params["padding"]])
-    spans = [(size - 1) * apart + 1 for size, apart in zip(sizes, dilation, strict=True)]
-    counts = [(n - span) // stride + 1 for n, span, stride in zip(x.shape, spans, strides, strict=True)]
-    for place in itertools.product(*map(range, sizes)):
-        start = [i * apart for i, apart in zip(place, dilation, strict=True)]
-        stop = [s + (n - 1) * stride + 1 for s, n, stride in zip(start, counts, strides, strict=True)]
-        yield lax.slice(x, start, stop, strides)
+    window, strides, dilation = (params[f"window_{name}"] for name in ("dimensions", "strides", "dilation"))
+    spread = [(0, 0, apart - 1) for apart in params["base_dilation"]]
+    x = lax.pad(x, jnp.array(-jnp.inf, x.dtype), spread)
+    return jnp.stack(list(window_places(x, window, strides, params["padding"], dilation, fill=-math.inf)))
 
 
-def _over_axes(x: Array, step: Step) -> Iterator[Array]:
-    """What stands at each place of the axes that a maximum is taken over."""
+def _over_axes(x: Array, step: Step) -> Array:
+    """What stands at each place of the axes that a maximum is taken over, the places first."""
     axes = step.equation.params["axes"]
     front = jnp.moveaxis(x, axes, range(len(axes)))
-    yield from front.reshape(-1, *front.shape[len(axes) :])
+    return front.reshape(-1, *front.shape[len(axes) :])
 
 
-_STACKED: dict[str, Callable[[Array, Step], Iterator[Array]]] = {
+_STACKED: dict[str, Callable[[Array, Step], Array]] = {
     "reduce_window_max": _windows,
     "reduce_max": _over_axes,
 }

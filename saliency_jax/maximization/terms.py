@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_finite_number
+from saliency_jax.checks import check_finite, check_no_list, check_number, dtype_of, is_concrete
 
 Term = Callable[[Array], Array]
 """`term(image) -> scalar`, added to the score: a log density, or a penalty with its sign."""
@@ -23,11 +24,16 @@ def l2(weight: Any, *, centre: Any = 0.0) -> Term:
         centre: one number or an image.
 
     Raises:
-        ValueError: weight is negative or not finite.
+        ValueError: weight is negative, or weight or centre not finite.
+        TypeError: weight or centre is no number.
 
     Source: Simonyan et al. 2014, equation 1; Montavon et al. 2018, section 3.1, with centre their mean image.
     """
     check_weight(weight)
+    if jnp.issubdtype(dtype_of(centre, "centre"), jnp.complexfloating):
+        raise TypeError(f"centre must be a real number or an image, got {dtype_of(centre, 'centre')}")
+    check_no_list(centre, "centre")
+    check_finite(centre, "centre")
     return lambda image: -weight * jnp.sum(jnp.square(image - jnp.broadcast_to(jnp.asarray(centre), image.shape)))
 
 
@@ -55,7 +61,8 @@ def total_variation(weight: Any) -> Term:
 
 
 def check_weight(weight: Any, argument: str = "weight") -> None:
-    """Raise ValueError where a weight that is a plain number is negative or not finite."""
-    if isinstance(weight, int | float) and not 0 <= weight < math.inf:
+    """Raise ValueError where a weight that can be looked at is negative or not finite."""
+    check_number(weight, argument)
+    # NumPy: under somebody's jit a comparison by jnp could not be looked at.
+    if is_concrete(weight) and not 0 <= np.asarray(weight) < math.inf:
         raise ValueError(f"{argument} must not be negative and be finite, got {weight}")
-    check_finite_number(weight, argument)

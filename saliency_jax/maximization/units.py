@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from saliency_jax.checks import check_finite, check_floating, dtype_of, is_concrete
+from saliency_jax.checks import check_finite, check_floating, check_function, check_integer, dtype_of, is_concrete
 from saliency_jax.tracing import activations
 from saliency_jax.typing import Apply, Params, Score
 
@@ -48,12 +48,13 @@ def channel_score(apply: Apply, params: Params, tap: str | int, channel: Any) ->
         `score(image) -> scalar`.
 
     Raises:
-        TypeError: channel is no integer.
+        TypeError: channel is no integer, apply no function, or tap no name and no number.
         ValueError: when called, there is no such tap (the near ones are listed) or channel, or the tap stands in a
             scan.
 
     Source: Olah, Mordvintsev and Schubert 2017, "Feature visualization", channel objective.
     """
+    _check_tap(apply, tap)
     _check_integer(channel)
 
     def read(activation: Array) -> Array:
@@ -80,7 +81,13 @@ def neuron_score(
 
     Source: Erhan et al. 2009, section 3.2.
     """
+    _check_tap(apply, tap)
     _check_integer(channel)
+    if place is not None:
+        if isinstance(place, str) or not isinstance(place, Sequence):
+            raise TypeError(f"place must be a sequence of integers, got {place!r}")
+        for one in place:
+            check_integer(one, "place")
 
     def read(activation: Array) -> Array:
         sizes = activation.shape[:-1]
@@ -103,11 +110,12 @@ def direction_score(apply: Apply, params: Params, tap: str | int, direction: Any
         `score(image) -> scalar`.
 
     Raises:
-        TypeError: direction is not floating point.
+        TypeError: direction is not floating point, apply no function, or tap no name and no number.
         ValueError: as `channel_score`, or direction is not finite or not one number a channel.
 
     Source: Olah, Mordvintsev and Schubert 2017, "Feature visualization", interaction between neurons.
     """
+    _check_tap(apply, tap)
     check_floating(direction, "direction")
     check_finite(direction, "direction")
 
@@ -136,8 +144,14 @@ def _tap_score(apply: Apply, params: Params, tap: str | int, read: Callable[[Arr
     return ScoreOfParams(score, params)
 
 
+def _check_tap(apply: Apply, tap: Any) -> None:
+    check_function(apply, "apply")
+    if isinstance(tap, bool) or not isinstance(tap, str | int):
+        raise TypeError(f"tap must be the name or the number of an activation, got {tap!r}")
+
+
 def _check_integer(channel: Any) -> None:
-    if jnp.shape(channel) != () or not jnp.issubdtype(dtype_of(channel, "channel"), jnp.integer):
+    if not jnp.issubdtype(dtype_of(channel, "channel"), jnp.integer) or np.ndim(channel):
         raise TypeError(f"channel must be one integer, got {channel!r}")
 
 

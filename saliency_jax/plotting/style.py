@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
@@ -19,7 +22,8 @@ TITLES = {
     "ssim": "Structural similarity (SSIM)",
     "hog": "Correlation of oriented gradients (HOG)",
 }
-
+UNDATED: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+"""The kinds of vector graphics that are written, and what to tell matplotlib so that they hold no date."""
 
 NAMES = {
     "smoothgrad": "SmoothGrad",
@@ -62,7 +66,24 @@ def style(name: str, place: int) -> dict[str, Any]:
     }
 
 
-def save(figure: Figure, path: Any) -> None:
-    """Write a figure and close it; the ending of the path chooses the format."""
+def save(figure: Figure, path: Path, *, vector: Sequence[str] = ()) -> None:
+    """Write a figure, as PDF or SVG beside it where that is asked for, and close it.
+
+    Texts of vector graphics stay texts: they can be searched and edited. The same figure gives the same bytes.
+
+    Args:
+        figure: is closed when it is written.
+        path: of the file; its ending chooses the format.
+        vector: further endings, "pdf" or "svg".
+
+    Raises:
+        ValueError: vector has other endings.
+    """
+    if unknown := [ending for ending in vector if ending not in UNDATED]:
+        raise ValueError(f"vector must be of {list(UNDATED)}, got {unknown}")
+    path = Path(path)
     figure.savefig(path, dpi=150)
+    with matplotlib.rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": path.stem}):
+        for ending in vector:
+            figure.savefig(path.with_suffix(f".{ending}"), dpi=300, metadata=UNDATED[ending])
     plt.close(figure)

@@ -12,7 +12,8 @@ import xarray as xr
 from jax import Array
 from jaxtyping import Int
 
-from saliency_jax.checks import check_images, check_targets
+from saliency_jax.checks import check_batch, check_images, check_integer, check_targets
+from saliency_jax.prototypes.checks import check_count, check_percentile, check_size, check_variables
 from saliency_jax.prototypes.distances import similarity
 from saliency_jax.prototypes.nearest import NearestImages
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
@@ -67,16 +68,18 @@ def explain(
     Source: Chen et al. (2019), section 2.4 and figure 3.
     """
     check_images(images)
+    check_variables(model, variables)
     count = len(prototype_classes(model))
+    check_integer(shown, "shown")
     if not 1 <= shown <= count:
         raise ValueError(f"shown must be between 1 and the {count} prototypes, got {shown}")
-    if not 0 <= percentile <= 100:
-        raise ValueError(f"percentile must be between 0 and 100, got {percentile}")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    check_percentile(percentile)
+    check_count(batch_size, "batch_size")
+    if image_shape is not None:
+        check_size(image_shape, "image_shape")
     if targets is not None:
         check_targets(targets, batch=len(images), classes=model.classes)
-    shape = tuple(images.shape[1:3]) if image_shape is None else image_shape
+    shape = tuple(images.shape[1:3] if image_shape is None else image_shape)
     # A class of -1 asks for the predicted one.
     asked = np.full(len(images), -1) if targets is None else np.asarray(targets)
     parts = [
@@ -165,9 +168,20 @@ def patch_boxes(
         image_shape: height and width that boxes are in; the images' own where None.
         percentile: of the enlarged map.
 
+    Raises:
+        ValueError: images are no batch of images, percentile is outside [0, 100], or image_shape is none.
+        TypeError: images are not floating point, or found is not what `nearest_images` gives.
+
     Cost: as many forward passes as there are pairs of a prototype and a neighbour.
     """
-    shape = tuple(images.shape[1:3]) if image_shape is None else image_shape
+    check_batch(images)
+    check_variables(model, variables)
+    if not isinstance(found, NearestImages):
+        raise TypeError(f"found must be what nearest_images gives, got {type(found).__name__}")
+    check_percentile(percentile)
+    if image_shape is not None:
+        check_size(image_shape, "image_shape")
+    shape = tuple(images.shape[1:3] if image_shape is None else image_shape)
     numbers = np.broadcast_to(np.arange(len(found.image))[:, None], found.image.shape).ravel()
     places = found.image.ravel()
     boxes = [

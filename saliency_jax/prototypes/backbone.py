@@ -9,7 +9,7 @@ from flax.errors import FlaxError
 from jax import Array
 from jaxtyping import Float
 
-from saliency_jax.checks import check_images
+from saliency_jax.checks import check_function, check_images
 from saliency_jax.tracing import activations, taps
 from saliency_jax.typing import Apply, Images, Params
 
@@ -55,7 +55,12 @@ def trunk_activation(
 
     Raises:
         ValueError: the layer does not exist, or it is not spatial; or the model cannot take images of this size.
+        TypeError: apply is no function, images are not floating point, or the layer is no name.
     """
+    check_function(apply, "apply")
+    check_images(images)
+    if layer is not None and not isinstance(layer, str):
+        raise TypeError(f"layer must be the name of an activation or None, got {type(layer).__name__}")
     if layer is None:
         name = last_spatial(apply, params, images)
     else:

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float
 
+from saliency_jax.checks import check_floating
 from saliency_jax.prototypes.projection import Sources
 
 
@@ -37,8 +38,14 @@ def duplicates(sources: Sources, vectors: Float[Array | np.ndarray, "prototype d
 
     Raises:
         ValueError: the two are not of equally many prototypes.
+        TypeError: sources are not those of a projection, or vectors not floating point.
     """
+    if not isinstance(sources, Sources):
+        raise TypeError(f"sources must be a projection's, got {type(sources).__name__}")
+    check_floating(vectors, "vectors")
     vectors = np.asarray(vectors)
+    if vectors.ndim != 2:
+        raise ValueError(f"vectors must be [prototype, depth], got shape {vectors.shape}")
     if len(vectors) != len(sources.image):
         raise ValueError(f"vectors must be one for each of {len(sources.image)} prototypes, got {len(vectors)}")
     places = np.stack([sources.image, sources.row, sources.column], axis=1)

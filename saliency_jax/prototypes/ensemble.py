@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from jax import Array
 
+from saliency_jax.checks import check_function
 from saliency_jax.typing import Apply, Images, Params
 
 
@@ -21,13 +22,18 @@ def summed(applies: Sequence[Apply]) -> Apply:
         `apply(params, images) -> logits`, params a sequence of the members' parameters.
 
     Raises:
+        TypeError: applies are no sequence of functions.
         ValueError: there is no member; when called, params are not one for each, or logits are of different shapes.
 
     Source: Chen et al. (2019), section 3.1 (combined models).
     """
+    if not isinstance(applies, Sequence):
+        raise TypeError(f"applies must be a sequence of models, got {type(applies).__name__}")
     members = tuple(applies)
     if not members:
         raise ValueError("applies must hold at least one model, got none")
+    for member in members:
+        check_function(member, "applies")
 
     def apply(params: Sequence[Params], images: Images) -> Array:
         if len(params) != len(members):

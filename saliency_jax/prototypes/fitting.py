@@ -12,8 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 
 from saliency_jax import checkpoints
-from saliency_jax.checks import check_floating, check_targets
+from saliency_jax.checks import (
+    check_batch,
+    check_floating,
+    check_function,
+    check_integer,
+    check_number,
+    check_one_key,
+    check_sequence,
+    check_targets,
+)
 from saliency_jax.prototypes import losses
+from saliency_jax.prototypes.checks import check_variables
 from saliency_jax.prototypes.epochs import Augment, State, begin, nowhere, run_epoch
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
 from saliency_jax.prototypes.projection import Labels, Sources, project
@@ -94,7 +104,7 @@ def fit(
     Raises:
         ValueError: arrays, stages and recipe do not fit each other, a class has prototypes and no image, or the
             folder holds a training of something else; what differs is named.
-        TypeError: images are not floating point, or labels not integer.
+        TypeError: images are not floating point, labels not integer, or another argument is of another kind.
         FloatingPointError: a loss is no longer finite; stage and epoch are named.
 
     Source: Chen et al. (2019), section 2.2.
@@ -102,7 +112,12 @@ def fit(
     Cost: a stage that holds the backbone computes no gradient of it.
     """
     projected = images if projected is None else projected
+    check_variables(model, variables)
     _check(model, images, labels, projected, augment, stages, recipe)
+    check_one_key(key)
+    if on_epoch is not None:
+        check_function(on_epoch, "on_epoch")
+    check_number(save_seconds, "save_seconds")
     if not save_seconds >= 0:
         raise ValueError(f"save_seconds must not be negative, got {save_seconds}")
     # A checksum reads every byte, for nothing where nothing is stored.
@@ -172,17 +187,27 @@ def _check(
 ) -> None:
     """Raise unless the arrays fit each other and the model, and every stage is one that is known."""
     check_floating(images, "images")
+    if not jnp.ndim(images):
+        raise ValueError(f"images must be [n, ...], got shape {jnp.shape(images)}")
+    if augment is not None:
+        check_function(augment, "augment")
     check_targets(labels, batch=len(images), classes=model.classes, argument="labels")
     if len(projected) != len(images):
         raise ValueError(f"projected must hold the {len(images)} training images in their order, got {len(projected)}")
     if augment is None and jnp.ndim(images) != 4:
         raise ValueError(f"images must be [n, height, width, channel] without augment, got shape {jnp.shape(images)}")
+    check_batch(projected, "images" if projected is images else "projected")
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe must be a Recipe, got {type(recipe).__name__}")
     if recipe.batch_size > len(images):
         raise ValueError(f"batch_size must be at most the {len(images)} images, got {recipe.batch_size}")
+    check_sequence(stages, Stage, "stages")
     if not stages:
         raise ValueError("stages must hold at least one, got none")
     for stage in stages:
-        if stage.kind not in TRAINED or stage.epochs < 1 or (stage.kind == "project" and stage.epochs != 1):
+        check_integer(stage.epochs, "stages")
+        known = isinstance(stage.kind, str) and stage.kind in TRAINED
+        if not known or stage.epochs < 1 or (stage.kind == "project" and stage.epochs != 1):
             raise ValueError(f"stages must be of {tuple(TRAINED)} and one epoch or more (project: one), got {stage}")
     if missing := sorted(set(prototype_classes(model)) - set(np.unique(labels).tolist())):
         raise ValueError(f"labels must name an image of every class that has prototypes, none is of {missing[:5]}")

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from saliency_jax.checks import check_targets
+from saliency_jax.checks import check_batch, check_one_key, check_targets
 from saliency_jax.keys import named
+from saliency_jax.prototypes.checks import check_count, check_variables
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
 from saliency_jax.prototypes.projection import Labels, Projection, Sources
 from saliency_jax.tracing import compiled
@@ -35,13 +36,15 @@ def drawn_patches(
 
     Raises:
         ValueError: a class that has prototypes has no image, a label is no class, or batch_size is under 1.
-        TypeError: labels are not integer.
+        TypeError: labels are not integer, images not floating point, or the key is none.
 
     Cost: a forward pass for each prototype.
     """
+    check_batch(images)
+    check_variables(model, variables)
     check_targets(labels, batch=len(images), classes=model.classes, argument="labels")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    check_count(batch_size, "batch_size")
+    check_one_key(key)
     classes, labels = np.asarray(prototype_classes(model)), np.asarray(labels)
     if missing := sorted(set(classes.tolist()) - set(labels.tolist())):
         raise ValueError(f"labels must name an image of every class that has prototypes, none is of {missing[:5]}")

@@ -16,6 +16,8 @@ import optax
 from jax import Array
 from jaxtyping import Float, Int
 
+from saliency_jax.checks import check_floating, check_targets
+
 Known = Array | np.ndarray
 """What a model's classes and a batch's labels come as."""
 
@@ -58,8 +60,25 @@ def terms(
         own_class: 1 where a prototype belongs to a class, else 0.
         max_distance: as in `cluster_cost`.
 
+    Raises:
+        ValueError: the shapes do not fit each other, or a label is no class.
+        TypeError: an array is not floating point, or labels are not integer.
+
     Source: Chen et al. (2019), equations 1 and 2.
     """
+    for name, array in {"logits": logits, "nearest": nearest, "last_layer": last_layer, "own_class": own_class}.items():
+        check_floating(array, name)
+        if jnp.ndim(array) != 2:
+            raise ValueError(f"{name} must have two axes, got shape {jnp.shape(array)}")
+    batch, classes, prototypes = *logits.shape, nearest.shape[1]
+    for name, array, shape in (
+        ("nearest", nearest, (batch, prototypes)),
+        ("last_layer", last_layer, (prototypes, classes)),
+        ("own_class", own_class, (prototypes, classes)),
+    ):
+        if array.shape != shape:
+            raise ValueError(f"{name} must have the shape {shape}, got {array.shape}")
+    check_targets(labels, batch=batch, classes=classes, argument="labels")
     own = jnp.asarray(own_class).T[jnp.asarray(labels)]
     return Terms(
         cross_entropy(logits, labels),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -11,8 +12,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
-from saliency_jax.checks import check_images, check_targets
+from saliency_jax.checks import check_images, check_integer, check_number, check_targets
 from saliency_jax.prototypes.batches import batch_places
+from saliency_jax.prototypes.checks import check_percentile, check_variables
 from saliency_jax.prototypes.distances import similarity
 from saliency_jax.prototypes.network import Comparison, ProtoPNet, own_class, prototype_classes
 from saliency_jax.prototypes.projection import Labels
@@ -69,16 +71,22 @@ def misalignment(
 
     Raises:
         ValueError: radius or step is not positive, steps is under 1, margin negative, a label no class or of a class
-            without prototypes, or images no batch of images.
+            without prototypes, percentile outside [0, 100], or images no batch of images.
+        TypeError: an option or a label is of another kind.
 
     Source: Sacha et al. (2024), sections 4.1 and 4.2.
 
     Cost: `steps` gradients of the backbone an image.
     """
     check_images(images)
+    check_variables(model, variables)
     check_targets(labels, batch=len(images), classes=model.classes, argument="labels")
+    check_integer(steps, "steps")
+    check_integer(margin, "margin")
+    check_percentile(percentile)
     for name, value in {"radius": radius, "step": step, "steps": steps}.items():
-        if not value > 0:
+        check_number(value, name)
+        if not 0 < value < math.inf:
             raise ValueError(f"{name} must be positive, got {value}")
     if margin < 0:
         raise ValueError(f"margin must not be negative, got {margin}")

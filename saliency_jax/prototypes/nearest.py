@@ -11,7 +11,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from saliency_jax.checks import check_batch, check_integer
 from saliency_jax.prototypes.batches import batch_places
+from saliency_jax.prototypes.checks import check_variables
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
 from saliency_jax.tracing import compiled
 from saliency_jax.typing import Images, Params
@@ -41,12 +43,16 @@ def nearest_images(
 
     Raises:
         ValueError: count is not in [1, n], or images are no batch of images.
+        TypeError: images are not floating point, or count is no integer.
         FloatingPointError: a distance is not finite.
 
     Source: Chen et al. (2019), section 2.4 (the nearest patches of a prototype).
 
     Cost: one pass over the images; memory of prototype x (count + batch_size) besides.
     """
+    check_batch(images)
+    check_variables(model, variables)
+    check_integer(count, "count")
     if not 1 <= count <= len(images):
         raise ValueError(f"count must be between 1 and the {len(images)} images, got {count}")
     places = batch_places(len(images), batch_size)

@@ -13,7 +13,7 @@ from jax import Array
 from jax.nn import initializers
 from jaxtyping import Float, Int
 
-from saliency_jax.checks import check_images
+from saliency_jax.checks import check_function, check_images, check_integer
 from saliency_jax.prototypes.distances import Distance, Similarity, distance_maps, nearest_patches, similarity
 from saliency_jax.typing import Images
 
@@ -72,11 +72,18 @@ class ProtoPNet(nn.Module):
 
     def __post_init__(self) -> None:
         for name in ("classes", "depth"):
+            check_integer(getattr(self, name), name)
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name, known in _KNOWN.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+        if self.backbone is not None:
+            check_function(self.backbone, "backbone")
+        if self.prototypes is not None:
+            check_integer(self.prototypes, "prototypes")
+        if self.class_of is not None:
+            _check_class_of(self.class_of)
         if self.class_of is None:
             count = 10 * self.classes if self.prototypes is None else self.prototypes
             if count < 1 or count % self.classes:
@@ -139,16 +146,30 @@ _KNOWN = {
 
 
 def prototype_classes(model: ProtoPNet) -> tuple[int, ...]:
-    """The class of each prototype of a model."""
+    """The class of each prototype of a model.
+
+    Raises:
+        TypeError: the model is no ProtoPNet.
+    """
+    if not isinstance(model, ProtoPNet):
+        raise TypeError(f"model must be a ProtoPNet, got {type(model).__name__}")
     if model.class_of is not None:
         return tuple(model.class_of)
     count = 10 * model.classes if model.prototypes is None else model.prototypes
     return tuple(j // (count // model.classes) for j in range(count))
 
 
+def _check_class_of(class_of: Any) -> None:
+    if not isinstance(class_of, tuple):
+        raise TypeError(f"class_of must be a tuple of classes, got {type(class_of).__name__}")
+    for one in class_of:
+        check_integer(one, "class_of")
+
+
 def own_class(model: ProtoPNet) -> Float[np.ndarray, "prototype class"]:
     """1 where a prototype belongs to a class, else 0."""
-    return np.eye(model.classes, dtype=np.float32)[list(prototype_classes(model))]
+    classes = list(prototype_classes(model))
+    return np.eye(model.classes, dtype=np.float32)[classes]
 
 
 class _AddOn(nn.Module):

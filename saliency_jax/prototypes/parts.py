@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from saliency_jax.checks import (
+    check_batch,
+    check_finite_number,
+    check_image,
+    check_number,
+    check_one_key,
+    check_targets,
+)
 from saliency_jax.prototypes.batches import batch_places
+from saliency_jax.prototypes.checks import check_count, check_variables
 from saliency_jax.prototypes.distances import similarity
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
 from saliency_jax.prototypes.upsampling import upsampled
@@ -57,11 +66,15 @@ def part_hits(
 
     Raises:
         ValueError: half_size is under 1, or parts are not of these images.
+        TypeError: images are not floating point, half_size is no integer, or parts are no Parts.
 
     Source: Huang et al. (2023), section 3.2: 72 x 72 pixels.
     """
-    if half_size < 1:
-        raise ValueError(f"half_size must be at least 1 pixel, got {half_size}")
+    check_batch(images)
+    check_variables(model, variables)
+    check_count(half_size, "half_size", " pixel")
+    if not isinstance(parts, Parts):
+        raise TypeError(f"parts must be Parts, got {type(parts).__name__}")
     if len(parts.visible) != len(images):
         raise ValueError(f"parts must be of the {len(images)} images, got {len(parts.visible)}")
     batches = jnp.asarray(batch_places(len(images), batch_size))
@@ -113,8 +126,16 @@ def consistency(
         labels: the classes of the images.
         threshold: in (0, 1].
 
+    Raises:
+        ValueError: hits, visible and labels do not fit each other, or threshold is not in (0, 1].
+        TypeError: one of them is of another kind.
+
     Source: Huang et al. (2023), equations 4 to 6.
     """
+    _check_hits(model, hits, labels, "hits")
+    if getattr(visible, "dtype", None) != np.dtype(bool) or visible.shape != hits.shape[::2]:
+        raise ValueError(f"visible must be boolean for each image and part {hits.shape[::2]}, got {_kind(visible)}")
+    check_number(threshold, "threshold")
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be in (0, 1], got {threshold}")
     scores = np.full(hits.shape[1], np.nan)
@@ -135,10 +156,15 @@ def stability(model: ProtoPNet, hits: Hits, perturbed: Hits, labels: Shaped[np.n
         perturbed: and for the same images with noise, as of `with_noise`.
         labels: the classes of the images.
 
+    Raises:
+        ValueError: hits, perturbed and labels do not fit each other.
+        TypeError: one of them is of another kind.
+
     Source: Huang et al. (2023), equation 7.
     """
-    if hits.shape != perturbed.shape:
-        raise ValueError(f"perturbed must have the shape of hits {hits.shape}, got {perturbed.shape}")
+    _check_hits(model, hits, labels, "hits")
+    if getattr(perturbed, "dtype", None) != np.dtype(bool) or perturbed.shape != hits.shape:
+        raise ValueError(f"perturbed must have the shape of hits {hits.shape} and be boolean, got {_kind(perturbed)}")
     same = (hits == perturbed).all(axis=2)
     scores = np.full(hits.shape[1], np.nan)
     for j, c in enumerate(prototype_classes(model)):
@@ -148,11 +174,44 @@ def stability(model: ProtoPNet, hits: Hits, perturbed: Hits, labels: Shaped[np.n
     return Score(float(np.nanmean(scores)), scores)
 
 
+def _check_hits(model: ProtoPNet, hits: Hits, labels: Any, argument: str) -> None:
+    """Raise unless hits are boolean, of the model's prototypes, with a class for each image."""
+    if (
+        getattr(hits, "dtype", None) != np.dtype(bool)
+        or hits.ndim != 3
+        or hits.shape[1] != len(prototype_classes(model))
+    ):
+        raise ValueError(
+            f"{argument} must be boolean [n, {len(prototype_classes(model))} prototypes, part], got {_kind(hits)}"
+        )
+    check_targets(labels, batch=len(hits), classes=model.classes, argument="labels")
+
+
+def _kind(value: Any) -> str:
+    return f"{value.dtype} of shape {value.shape}" if hasattr(value, "dtype") else type(value).__name__
+
+
 def with_noise(images: Images, key: PRNGKey, *, deviation: float = 0.2, limit: float = 0.25) -> jax.Array:
     """Images with normal noise, cut off at `limit`: small enough not to be noticed in images of unit deviation.
 
+    Args:
+        images: of any shape, floating point.
+        key: draws the noise.
+        deviation: of the noise, in units of the images.
+        limit: the largest change of a value.
+
+    Raises:
+        ValueError: deviation or limit is negative or not finite, or images are not finite.
+        TypeError: images are not floating point, or the key is none.
+
     Source: Huang et al. (2023), section 3.3; the limit from the authors' program.
     """
+    check_image(images, "images")
+    check_one_key(key)
+    for name, value in {"deviation": deviation, "limit": limit}.items():
+        check_finite_number(value, name)
+        if value < 0:
+            raise ValueError(f"{name} must not be negative, got {value}")
     images = jnp.asarray(images)
     noise = deviation * jax.random.normal(key, images.shape, images.dtype)
     return images + jnp.clip(noise, -limit, limit)

@@ -11,8 +11,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int, Shaped
 
-from saliency_jax.checks import check_targets
+from saliency_jax.checks import check_batch, check_targets
 from saliency_jax.prototypes.batches import batch_places
+from saliency_jax.prototypes.checks import check_variables
 from saliency_jax.prototypes.distances import distances_between
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
 from saliency_jax.tracing import compiled
@@ -67,6 +68,8 @@ def project(model: ProtoPNet, variables: Params, images: Images, labels: Labels,
 
     Cost: one pass over the images; memory of batch_size x prototypes of a class x places x depth besides.
     """
+    check_batch(images)
+    check_variables(model, variables)
     check_targets(labels, batch=len(images), classes=model.classes, argument="labels")
     labels = np.asarray(labels)
     classes = np.asarray(prototype_classes(model))

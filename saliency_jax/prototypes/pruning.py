@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
-from saliency_jax.checks import check_targets
+from saliency_jax.checks import check_batch, check_integer, check_targets, dtype_of
+from saliency_jax.prototypes.checks import check_variables
 from saliency_jax.prototypes.nearest import nearest_images, of_own_class
 from saliency_jax.prototypes.network import ProtoPNet, prototype_classes
 from saliency_jax.prototypes.projection import Labels
@@ -57,7 +58,11 @@ def prune(
 
     Source: Chen et al. (2019), supplement, section on pruning: 6 and 3.
     """
+    check_batch(images)
+    check_variables(model, variables)
     check_targets(labels, batch=len(images), classes=model.classes, argument="labels")
+    check_integer(neighbours, "neighbours")
+    check_integer(least, "least")
     if not 1 <= least <= neighbours:
         raise ValueError(f"least must be between 1 and the {neighbours} neighbours, got {least}")
     if neighbours > len(images):
@@ -72,8 +77,19 @@ def prune(
 
 
 def keep(model: ProtoPNet, variables: Params, kept: Int[np.ndarray, " prototype"]) -> Pruned:
-    """The network with some of its prototypes, by their indices, and their rows of the last layer."""
+    """The network with some of its prototypes, by their indices, and their rows of the last layer.
+
+    Raises:
+        ValueError: an index is no prototype's, or there is none.
+        TypeError: kept are not integer, or variables not the model's.
+    """
+    check_variables(model, variables)
     classes = prototype_classes(model)
+    if not jnp.issubdtype(dtype_of(kept, "kept"), jnp.integer):
+        raise TypeError(f"kept must be integer indices, got {dtype_of(kept, 'kept')}")
+    kept = np.asarray(kept)
+    if kept.ndim != 1 or not kept.size or kept.min() < 0 or kept.max() >= len(classes):
+        raise ValueError(f"kept must be indices of some of the {len(classes)} prototypes, got {kept.tolist()}")
     params = variables["params"]
     smaller = {
         **params,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
+from saliency_jax.checks import check_finite_number, check_integer, check_number
 from saliency_jax.prototypes.losses import Weights
 
 Kind = Literal["warm", "joint", "project", "last_layer"]
@@ -64,11 +65,17 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "decay_every"):
+            check_integer(getattr(self, name), name)
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         for name in ("backbone_rate", "add_on_rate", "prototype_rate", "last_layer_rate", "weight_decay", "decay"):
+            check_number(getattr(self, name), name)
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must not be negative and be finite, got {getattr(self, name)}")
+        if not isinstance(self.weights, Weights):
+            raise TypeError(f"weights must be losses.Weights, got {type(self.weights).__name__}")
+        for weight in self.weights:
+            check_finite_number(weight, "weights")
 
 
 PAPER = Recipe()
@@ -97,7 +104,9 @@ def schedule(
         100 cycles.
     """
     given = {"warm": warm, "joint": joint, "between": between, "last_layer": last_layer}
+    check_integer(cycles, "cycles")
     for name, value in given.items():
+        check_integer(value, name)
         if value < 0:
             raise ValueError(f"{name} must not be negative, got {value}")
     if cycles < 1:

@@ -10,6 +10,9 @@ import numpy as np
 from jax import Array
 from jaxtyping import Float, Int
 
+from saliency_jax.checks import check_floating
+from saliency_jax.prototypes.checks import check_percentile, check_size
+
 SHARPNESS = -0.75
 """The free number of Keys' cubic kernel: OpenCV's and PyTorch's; `jax.image.resize` has -0.5."""
 
@@ -24,12 +27,15 @@ def upsampled(maps: Float[Array, "*maps height width"], shape: tuple[int, ...]) 
         shape: the height and width wanted, in pixels.
 
     Raises:
-        ValueError: a side is under 1.
+        ValueError: a side is under 1, or maps are empty.
+        TypeError: maps are not floating point.
 
     Source: Keys (1981), equation 4.
     """
-    if len(shape) != 2 or min(shape) < 1:
-        raise ValueError(f"shape must be a height and a width of at least one pixel, got {shape}")
+    check_floating(maps, "maps")
+    if jnp.ndim(maps) < 2 or 0 in jnp.shape(maps):
+        raise ValueError(f"maps must be [..., height, width] and not empty, got shape {jnp.shape(maps)}")
+    check_size(shape, "shape")
     rows, columns = (_weights(maps.shape[axis], shape[axis]) for axis in (-2, -1))
     along_rows = jnp.matmul(jnp.asarray(rows, maps.dtype), maps, precision="highest")
     return jnp.matmul(along_rows, jnp.asarray(columns.T, maps.dtype), precision="highest")
@@ -44,8 +50,16 @@ def high_activation_box(pixels: Float[Array, "height width"], *, percentile: flo
         pixels: one map.
         percentile: in [0, 100].
 
+    Raises:
+        ValueError: percentile is outside [0, 100], or pixels are not one map.
+        TypeError: pixels are not floating point.
+
     Source: Chen et al. (2019), section 2.4.
     """
+    check_floating(pixels, "pixels")
+    if jnp.ndim(pixels) != 2 or 0 in jnp.shape(pixels):
+        raise ValueError(f"pixels must be one map [height, width] and not empty, got shape {jnp.shape(pixels)}")
+    check_percentile(percentile)
     high = pixels >= jnp.percentile(pixels, percentile)
     return jnp.concatenate([_extent(high.any(axis=1)), _extent(high.any(axis=0))])
 
@@ -53,7 +67,17 @@ def high_activation_box(pixels: Float[Array, "height width"], *, percentile: flo
 def high_activation_boxes(
     maps: Float[Array, "map height width"], shape: tuple[int, ...], *, percentile: float = 95.0
 ) -> Int[Array, "map 4"]:
-    """The boxes of many maps of patches, each enlarged to an image of `shape`; one map at a time is in memory."""
+    """The boxes of many maps of patches, each enlarged to an image of `shape`; one map at a time is in memory.
+
+    Raises:
+        ValueError: shape or percentile is none, or maps are not `[map, height, width]`.
+        TypeError: maps are not floating point.
+    """
+    check_floating(maps, "maps")
+    if jnp.ndim(maps) != 3:
+        raise ValueError(f"maps must be [map, height, width], got shape {jnp.shape(maps)}")
+    check_size(shape, "shape")
+    check_percentile(percentile)
     return jax.lax.map(lambda one: high_activation_box(upsampled(one, shape), percentile=percentile), maps)
 
 

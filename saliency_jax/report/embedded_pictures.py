@@ -18,6 +18,8 @@ SMALL = 64
 """Pixels: pictures up to this side, and parts of them, are kept without loss and shown with sharp pixels."""
 QUALITY = 80
 """Of JPEG, for larger ones."""
+MOST_TEXT = 4_000_000
+"""Characters of all pictures of a page, so that it is under 5 MB."""
 
 
 def stored(identifier: str, pixels: Float[np.ndarray, "height width 3"], *, side: int, small: bool) -> Element:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 
 from saliency_jax.plotting.style import readable
-from saliency_jax.results import CONFIGURATION, PART_SUFFIX, file_name, read_dataset
+from saliency_jax.results import CONFIGURATION, read_part
 
 
 class Finished(NamedTuple):
@@ -18,7 +18,8 @@ class Finished(NamedTuple):
     Attributes:
         dataset: as the whole run's, over the explainers and seeds that were finished; NaN where a seed was not
             finished for an explainer. It has neither the explained images nor their targets, which no part keeps.
-        missing: what is not there, for people: "SmoothGrad: seeds 1 and 2".
+        missing: what is not there, for people: "SmoothGrad: seeds 1, 2"; then the parts that are there and cannot be
+            read, with the reason, which is why some of the former is missing.
         configuration: of the run.
     """
 
@@ -29,6 +30,8 @@ class Finished(NamedTuple):
 
 def finished_parts(folder: Path) -> Finished:
     """Put together what is finished of a run, without measuring anything.
+
+    A part that cannot be read, or whose bytes are not those that were written, counts as not finished.
 
     Args:
         folder: the run's folder of parts, as `parameter_randomization` was given it.
@@ -47,11 +50,23 @@ def finished_parts(folder: Path) -> Finished:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} must be the configuration of a randomization test: {error!r}") from error
 
-    models = {seed: part for seed in seeds if (part := _read(folder, f"models-{seed}")) is not None}
+    unreadable: list[str] = []
+
+    def read(name: str) -> xr.Dataset | None:
+        """A part, or None where it was not finished or cannot be believed."""
+        try:
+            return read_part(folder, name)
+        except FileNotFoundError:
+            return None
+        except (ValueError, OSError) as error:
+            unreadable.append(f"unreadable: {error}")
+            return None
+
+    models = {seed: part for seed in seeds if (part := read(f"models-{seed}")) is not None}
     pieces, missing = [], []
     for name in names:
-        null = _read(folder, f"null-{name}")
-        of_seeds = {seed: part for seed in models if (part := _read(folder, f"maps-{name}-{seed}")) is not None}
+        null = read(f"null-{name}")
+        of_seeds = {seed: part for seed in models if (part := read(f"maps-{name}-{seed}")) is not None}
         absent = [str(seed) for seed in seeds if seed not in of_seeds]
         if null is None or not of_seeds:
             missing.append(f"{readable(name)}: everything")
@@ -60,7 +75,10 @@ def finished_parts(folder: Path) -> Finished:
             missing.append(f"{readable(name)}: seed{'s' if len(absent) > 1 else ''} {', '.join(absent)}")
         pieces.append(_explainer(name, null, of_seeds))
     if not pieces:
-        raise ValueError(f"{folder} must hold at least one explainer that was finished for one seed, found none")
+        because = f" ({'; '.join(unreadable)})" if unreadable else ""
+        raise ValueError(
+            f"{folder} must hold at least one explainer that was finished for one seed, found none{because}"
+        )
     compared = xr.concat(pieces, dim="explainer", join="outer", data_vars="all")
     of_models = xr.concat([part.expand_dims(seed=[seed]) for seed, part in models.items()], dim="seed", join="exact")
     # Seeds in the order of the run, stages in that of its parts.
@@ -70,7 +88,7 @@ def finished_parts(folder: Path) -> Finished:
     attributes = {name: configuration[name] for name in ("test", "explained_class") if name in configuration}
     # What the parts' own attributes say is about their files.
     whole.attrs = attributes
-    return Finished(whole, tuple(missing), configuration)
+    return Finished(whole, (*missing, *unreadable), configuration)
 
 
 def _explainer(name: str, null: xr.Dataset, of_seeds: dict[int, xr.Dataset]) -> xr.Dataset:
@@ -81,11 +99,3 @@ def _explainer(name: str, null: xr.Dataset, of_seeds: dict[int, xr.Dataset]) -> 
     counts = [key for key in ("constant_maps", "nonfinite_maps") if key in found]
     found = found.assign({key: found[key].astype("float32") for key in counts})
     return found.assign(maps=kept[0]).expand_dims(explainer=[name]) if kept else found.expand_dims(explainer=[name])
-
-
-def _read(folder: Path, name: str) -> xr.Dataset | None:
-    """A part, or None where it was not finished or cannot be read."""
-    try:
-        return read_dataset(folder / f"{file_name(name)}{PART_SUFFIX}")
-    except (FileNotFoundError, ValueError):
-        return None

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 
 Child = Element | str
 
-VOID = ("meta", "input")
+VOID = ("meta", "input", "img")
 """Of the elements that are used here those without an end."""
 
 VERBATIM = ("style", "script")

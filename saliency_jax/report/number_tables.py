@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -76,11 +74,6 @@ def models_table(dataset: xr.Dataset) -> Element:
         for model in dataset.model.values
     ]
     return table("State of the models, mean over seeds", ["Model", *(STATES[name] for name in given)], rows)
-
-
-def settings_table(caption: str, settings: Mapping[str, Any]) -> Element:
-    """Names and values as they are given."""
-    return table(caption, ["Setting", "Value"], [[name, str(value)] for name, value in settings.items()])
 
 
 def _mean(found: xr.Dataset) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -12,14 +10,9 @@ import xarray as xr
 
 from saliency_jax.plotting.style import readable
 from saliency_jax.report.embedded_pictures import is_small, store
-from saliency_jax.report.markup import document, node, own_file
-from saliency_jax.report.number_tables import (
-    models_table,
-    null_table,
-    settings_table,
-    similarity_table,
-    title_of,
-)
+from saliency_jax.report.markup import node
+from saliency_jax.report.number_tables import models_table, null_table, similarity_table, title_of
+from saliency_jax.report.page_parts import missing_section, section, settings_section, whole_page
 from saliency_jax.report.similarity_chart import legend, similarity_chart
 from saliency_jax.report.stage_maps import image_maps, slider, stored_maps
 from saliency_jax.report.verdict_table import summary, verdict_table
@@ -45,7 +38,6 @@ ORDERS = {
     "independent": "one layer at a time",
     "": "stage by stage",
 }
-VERSIONS = ("saliency-jax", "jax", "jaxlib", "flax", "numpy", "xarray")
 MAPS_METRICS = ("spearman_abs", "spearman")
 """The value of the first of these that was measured stands under the maps."""
 
@@ -96,7 +88,7 @@ def sanity_page(
     test = str(dataset.attrs.get("test", ""))
     title = title or TITLES.get(test, f"Do the maps change? {readable(test).capitalize()}")
     sections = [
-        *([_missing(missing)] if missing else []),
+        *([_broken_off(missing)] if missing else []),
         _verdicts(found),
         _curves(dataset),
         *([_maps(shown, kept, class_names)] if kept else []),
@@ -104,27 +96,15 @@ def sanity_page(
         _numbers(dataset),
         _settings(dataset, settings or {}, command),
     ]
-    links = [node("li", None, node("a", {"href": f"#{s.get('id')}"}, str(s[0].text))) for s in sections]
     order = ORDERS.get(str(dataset.attrs.get("order", "")), "stage by stage")
     asked = ASKED.get(test, "The maps of a model are compared with those of a changed one.").format(order=order)
-    head = node(
-        "header",
-        None,
-        node("h1", None, title),
-        node("p", None, asked),
-        node("p", None, _measured(dataset)),
-        node("nav", {"aria-label": "Sections"}, node("ul", None, *links)),
-    )
-    skip = node("a", {"class": "skip", "href": "#content"}, "Skip to the content")
-    pictures_inside = [store(stored_maps(shown))] if kept else []
-    return document(
+    return whole_page(
         title,
-        own_file("sanity_page.css"),
-        skip,
-        head,
-        node("main", {"id": "content"}, *sections),
-        *pictures_inside,
-        script=own_file("sanity_page.js"),
+        [node("p", None, asked), node("p", None, _measured(dataset))],
+        sections,
+        style="sanity_page.css",
+        store=[store(stored_maps(shown))] if kept else [],
+        script="sanity_page.js",
     )
 
 
@@ -139,13 +119,12 @@ def _measured(dataset: xr.Dataset) -> str:
     return f"Measured: {', '.join(most)} and {last}."
 
 
-def _missing(missing: Sequence[str]) -> Element:
-    return _section(
-        "missing",
+def _broken_off(missing: Sequence[str]) -> Element:
+    return missing_section(
         "This run was broken off",
-        node("p", None, "What follows is about the parts that were finished. These are missing:"),
-        node("ul", None, *(node("li", None, name) for name in missing)),
-        node("p", None, "The command below, run again, goes on where the run was broken off."),
+        "What follows is about the parts that were finished. These are missing:",
+        missing,
+        "The command below, run again, goes on where the run was broken off.",
     )
 
 
@@ -155,7 +134,7 @@ def _verdicts(found: xr.Dataset) -> Element:
         f"{dead} of the randomized models are dead: they give all images the same logits, or logits that are not "
         "finite. They say nothing about an explainer and are not counted."
     )
-    return _section(
+    return section(
         "verdicts",
         "Verdicts",
         *summary(found),
@@ -188,7 +167,7 @@ def _curves(dataset: xr.Dataset) -> Element:
                 node("a", {"href": f"#values-{metric}"}, "The values as a table"),
             )
         )
-    return _section(
+    return section(
         "curves",
         "Curves",
         node(
@@ -207,25 +186,26 @@ def _maps(dataset: xr.Dataset, kept: int, class_names: Sequence[str] | None) -> 
     measured = [str(metric) for metric in dataset.metric.values]
     metric = next((name for name in MAPS_METRICS if name in measured), measured[0])
     stages = [str(stage) for stage in dataset.stage.values]
-    section = _section(
+    pictures = section(
         "maps",
         "Maps",
         node(
             "p",
             None,
             "Each map is scaled by itself, by the 99th percentile of its absolute values: red is positive, blue "
-            "negative and white 0; maps without negative values go from white to black. Maps are of the first seed.",
+            "negative and white 0; maps without negative values go from white to black; yellow pixels are not finite. "
+            "Maps are of the first seed.",
         ),
         *([slider(stages)] if len(stages) > 1 else []),
         *(image_maps(dataset, place, metric, class_names) for place in range(kept)),
     )
     if not is_small(dataset.maps.isel(explainer=0, model=0, kept_image=0).to_numpy()):
-        section.set("class", "photographs")
-    return section
+        pictures.set("class", "photographs")
+    return pictures
 
 
 def _nulls(dataset: xr.Dataset) -> Element:
-    return _section(
+    return section(
         "nulls",
         "Nulls",
         node(
@@ -253,42 +233,13 @@ def _numbers(dataset: xr.Dataset) -> Element:
         for name in dataset.explainer.values[counts.values > 0] if counts.size else ():
             notes.append(node("p", None, f"{readable(str(name))}: {int(counts.sel(explainer=name))} {meaning}."))
     models = [models_table(dataset)] if "accuracy" in dataset else []
-    return _section("numbers", "Numbers", *models, *tables, *notes)
+    return section("numbers", "Numbers", *models, *tables, *notes)
 
 
 def _settings(dataset: xr.Dataset, settings: Mapping[str, Any], command: str | None) -> Element:
     sizes = {f"number of {name}s": dataset.sizes[name] for name in ("image", "seed")}
     given = {readable(str(name)): value for name, value in dataset.attrs.items()}
-    here = {"python": platform.python_version(), **{name: _version(name) for name in VERSIONS}}
-    again = (
-        [node("p", None, "The command that makes this page again:"), node("pre", None, node("code", None, command))]
-        if command
-        else []
-    )
-    return _section(
-        "settings",
-        "Settings and versions",
-        *again,
-        node(
-            "div",
-            {"class": "side-by-side"},
-            settings_table("What this was measured with", {**given, **sizes, **settings}),
-            settings_table("Versions that this page was written with", {n: v for n, v in here.items() if v}),
-        ),
-    )
-
-
-def _section(identifier: str, title: str, *inside: Element) -> Element:
-    heading = node("h2", {"id": f"{identifier}-title"}, title)
-    return node("section", {"id": identifier, "aria-labelledby": f"{identifier}-title"}, heading, *inside)
-
-
-def _version(package: str) -> str:
-    """The version of a package; nothing where it is not installed."""
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return ""
+    return settings_section({**given, **sizes, **settings}, command)
 
 
 def _check_classes(dataset: xr.Dataset, class_names: Sequence[str] | None) -> None:

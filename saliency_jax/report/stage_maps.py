@@ -5,46 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
-import matplotlib
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 
+from saliency_jax.plotting.map_colours import as_picture, coloured
 from saliency_jax.plotting.style import readable
-from saliency_jax.report.embedded_pictures import is_small, shown, stored
+from saliency_jax.report.embedded_pictures import MOST_TEXT, is_small, shown, stored
 from saliency_jax.report.markup import node, table
 from saliency_jax.report.number_tables import number, title_of
 from saliency_jax.sanity.parts import TRAINED
 
 SIDES = (192, 160, 128, 96, 64)
 """Pixels a side of pictures: the most whose maps take no more than MOST_TEXT."""
-MOST_TEXT = 4_000_000
-"""Characters, so that a page is under 5 MB."""
-NOT_FINITE = (0.6, 0.6, 0.6)
-"""The colour of NaN and infinite pixels."""
-
-
-def coloured(attribution: Float[np.ndarray, "height width channel"]) -> Float[np.ndarray, "height width 3"]:
-    """A map as colours, its channels summed, scaled by the 99th percentile of its absolute values.
-
-    With negative values red is positive, blue negative and white 0; without, white is 0 and black the most.
-    """
-    flat = np.asarray(attribution, np.float64).sum(axis=-1)
-    known = np.isfinite(flat)
-    size = np.abs(flat[known]) if known.any() else np.ones(1)
-    limit = float(np.percentile(size, 99)) or float(size.max()) or 1.0
-    scaled = np.where(known, flat, 0) / limit
-    signed = (scaled < 0).any()
-    colours = matplotlib.colormaps["RdBu_r"]((scaled + 1) / 2) if signed else matplotlib.colormaps["Greys"](scaled)
-    return np.where(known[..., None], colours[..., :3], NOT_FINITE)
-
-
-def as_picture(image: Float[np.ndarray, "height width channel"]) -> Float[np.ndarray, "height width 3"]:
-    """An explained image as colours in [0, 1]; brought there where it does not lie there."""
-    values = np.asarray(image, np.float64)
-    low, high = min(values.min(), 0.0), max(values.max(), 1.0)
-    scaled = (values - low) / (high - low)
-    return scaled if scaled.shape[-1] == 3 else np.repeat(scaled.mean(-1, keepdims=True), 3, axis=-1)
 
 
 def stored_maps(dataset: xr.Dataset) -> list[Element]:

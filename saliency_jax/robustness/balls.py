@@ -74,21 +74,15 @@ def inside(image: Array, point: Array, ball: Ball, norm: BallNorm) -> Array:
     return jnp.clip(image + difference, ball.low, ball.high)
 
 
-def ball_of(radius: Any, image_range: tuple[float, float] | None, images: Any, gap: Any = 0.0) -> Ball:
-    """The checked numbers of a ball around each image; a gap of None is a hundredth of the radius.
+def ball_of(radius: Any, image_range: tuple[float, float] | None, images: Any) -> Ball:
+    """The checked numbers of a ball around each image, without a gap.
 
     Raises:
-        ValueError: the radius or the gap is not a positive number, the gap is larger than the radius, the range is
-            none, or an image lies outside of it.
+        ValueError: the radius is not a positive number, the range is none, or an image lies outside of it.
     """
     check_positive(radius, "radius")
-    gap = 0.01 * radius if gap is None else gap
-    if gap != 0.0:
-        check_positive(gap, "gap")
-    if gap > radius:
-        raise ValueError(f"gap must be at most the radius {radius:g}, got {gap!r}")
     if image_range is None:
-        return Ball(float(radius), -math.inf, math.inf, float(gap))
+        return Ball(float(radius), -math.inf, math.inf, 0.0)
     if not isinstance(image_range, Sequence) or len(image_range) != 2:
         raise ValueError(f"image_range must be two finite numbers, the lower first, got {image_range!r}")
     low, high = map(float, image_range)
@@ -99,7 +93,21 @@ def ball_of(radius: Any, image_range: tuple[float, float] | None, images: Any, g
         least, most = float(values.min()), float(values.max())
         if least < low or most > high:
             raise ValueError(f"images must lie in image_range [{low:g}, {high:g}], found values {least:g} to {most:g}")
-    return Ball(float(radius), low, high, float(gap))
+    return Ball(float(radius), low, high, 0.0)
+
+
+def with_gap(ball: Ball, gap: Any) -> Ball:
+    """The ball with a checked gap: a hundredth of the radius where it is None.
+
+    Raises:
+        ValueError: the gap is not a positive number, or larger than the radius.
+    """
+    if gap is None:
+        return ball._replace(gap=0.01 * ball.radius)
+    check_positive(gap, "gap")
+    if gap > ball.radius:
+        raise ValueError(f"gap must be at most the radius {ball.radius:g}, got {gap!r}")
+    return ball._replace(gap=float(gap))
 
 
 def check_positive(value: Any, argument: str) -> None:

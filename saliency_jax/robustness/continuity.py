@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import xarray as xr
 from jax import Array
 from jaxtyping import ArrayLike
 
-from saliency_jax.robustness.balls import Ball, ball_of, inside
+from saliency_jax.robustness.balls import Ball, ball_of, inside, with_gap
 from saliency_jax.robustness.fills import broadcast_fill
 from saliency_jax.robustness.lipschitz import slope_between
 from saliency_jax.robustness.measurement import (
@@ -109,7 +110,7 @@ def continuity(
     """
     measure = "continuity"
     of = subject(apply, params, images, targets, explainers, measure=measure, key=key, kind=kind, batch_size=batch_size)
-    ball, search = ball_of(radius, image_range, of.images, gap), check_search(samples, kinks, ascent, "l2")
+    ball, search = with_gap(ball_of(radius, image_range, of.images), gap), check_search(samples, kinks, ascent, "l2")
     shifts = _checked_shifts(translations, of.images.shape)
     check_moves(of, search, ball)
     settings = _Settings(search, shifts, hashable(scaling))
@@ -181,17 +182,21 @@ def _checked_shifts(translations: Sequence[Shift], shape: tuple[int, ...]) -> tu
     """Translations as integers, each of which leaves a part of the image in the frame and moves it.
 
     Raises:
+        TypeError: they are no sequence.
         ValueError: one is none of these.
     """
+    if not isinstance(translations, Sequence | np.ndarray):
+        raise TypeError(f"translations must be a sequence of pairs (down, right), got {translations!r}")
     shifts = []
     for shift in translations:
-        if len(shift) != 2 or any(int(pixels) != pixels for pixels in shift):
+        pixels = np.asarray(shift)
+        if pixels.shape != (2,) or pixels.dtype.kind not in "iuf" or not np.array_equal(pixels, np.trunc(pixels)):
             raise ValueError(f"translations must be pairs of whole pixels (down, right), got {shift!r}")
-        down, right = map(int, shift)
+        down, right = map(float, pixels)
         if (down, right) == (0, 0) or abs(down) >= shape[1] or abs(right) >= shape[2]:
             raise ValueError(
                 f"translations must move an image of {shape[1]} x {shape[2]} pixels and leave a part of it in the "
                 f"frame, got {shift!r}"
             )
-        shifts.append((down, right))
+        shifts.append((int(down), int(right)))
     return tuple(shifts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -168,8 +169,8 @@ def infidelity(
             f"{perturbation.largest} pixels can hide a whole side of it"
         )
     perturbation = hashable(perturbation)
-    first = jax.vmap(lambda image, k: image - _drawn(perturbation, image, k, jnp.zeros((), int)))
-    check_depends(of, first(of.images, numbered(named(key, PERTURBATIONS), len(of.images))), "they are perturbed")
+    first = _all_drawn(of.images, of.key, perturbation=perturbation, samples=1)[0]
+    check_depends(of, of.images - first, "they are perturbed")
     settings = _Settings(perturbation, int(samples), tuple(name in in_score_units for name in explainers))
     found = measured(_predictions, tuple(of.explainers.values()), settings, _Numbers(baseline), of, draws=PERTURBATIONS)
     parts = {name: _errors(found["predicted"][:, e], found["change"]) for e, name in enumerate(explainers)}
@@ -194,7 +195,11 @@ def perturbations(images: Images, perturbation: Perturbation, *, key: Any, sampl
     check_function(perturbation, "perturbation")
     check_count(samples, "samples", 1)
     check_images(images)
-    images = jnp.asarray(images)
+    return _all_drawn(jnp.asarray(images), key, perturbation=hashable(perturbation), samples=int(samples))
+
+
+@partial(jax.jit, static_argnames=("perturbation", "samples"))
+def _all_drawn(images: Array, key: Any, *, perturbation: Perturbation, samples: int) -> Array:
     keys = numbered(named(key, PERTURBATIONS), len(images))
 
     def of_all(i: Array) -> Array:

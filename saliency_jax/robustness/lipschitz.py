@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import xarray as xr
 from jax import Array
 
-from saliency_jax.robustness.balls import BallNorm, Norm, ball_of, check_norm, length
+from saliency_jax.robustness.balls import BallNorm, Norm, ball_of, check_norm, length, with_gap
 from saliency_jax.robustness.measurement import Scaling, hashable, map_of, measured, over_explainers, subject
 from saliency_jax.robustness.points import POINTS, check_moves
 from saliency_jax.robustness.search import SEARCHES, Search, check_search, found_by, largest
@@ -95,9 +95,10 @@ def lipschitz_estimate(
     """
     measure = "lipschitz_estimate"
     of = subject(apply, params, images, targets, explainers, measure=measure, key=key, kind=kind, batch_size=batch_size)
-    ball, search = ball_of(radius, image_range, of.images, gap), check_search(samples, kinks, ascent, norm)
+    ball = with_gap(ball_of(radius, image_range, of.images), gap)
     for argument, value in (("map_norm", map_norm), ("image_norm", image_norm)):
         check_norm(value, argument, ("l1", "l2", "linf"))
+    search = check_search(samples, kinks, ascent, norm)._replace(gap_norm=image_norm)
     check_moves(of, search, ball)
     settings = _Settings(search, map_norm, image_norm, hashable(scaling))
     parts = {

@@ -12,9 +12,10 @@ import numpy as np
 import xarray as xr
 from jax import Array
 
+from saliency_jax.batches import check_batch_size, images_at_once
 from saliency_jax.checks import check_function, check_images, check_key, check_map, check_targets
 from saliency_jax.keys import named, numbered
-from saliency_jax.scores import Kind, check_batch_size, class_count, class_score, images_at_once, logits_of
+from saliency_jax.scores import Kind, class_count, class_score, logits_of
 from saliency_jax.tracing import compiled
 from saliency_jax.tracing.memory import memory_to_use, peak_bytes, samples_at_once
 from saliency_jax.typing import Apply, Explainer, Images, Map, Params, Score

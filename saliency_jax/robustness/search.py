@@ -11,7 +11,7 @@ import numpy as np
 from jax import Array
 
 from saliency_jax.keys import named
-from saliency_jax.robustness.balls import Ball, BallNorm, check_count, check_norm, draw, inside, length
+from saliency_jax.robustness.balls import Ball, BallNorm, Norm, check_count, check_norm, draw, inside, length
 from saliency_jax.robustness.kinks import Kinks, in_range, nearest_kinks
 from saliency_jax.robustness.measurement import best_in_chunks
 from saliency_jax.tracing import canonical_convolutions
@@ -35,12 +35,14 @@ class Search(NamedTuple):
         kinks: points across the nearest kinks; 0 for none.
         ascent: steps of gradient ascent from the best of all these; 0 for none.
         norm: of the ball.
+        gap_norm: what the ball's gap is measured by.
     """
 
     samples: int
     kinks: int
     ascent: int
     norm: BallNorm
+    gap_norm: Norm = "l2"
 
 
 def check_search(samples: int, kinks: int, ascent: int, norm: BallNorm) -> Search:
@@ -68,7 +70,7 @@ def largest(objective: Objective, score: Score, image: Array, key: Any, search: 
         drawn = sample(image, key, i, search.norm, ball)
         if kinks is None or not len(kinks.distances):
             return drawn, jnp.ones((), bool)
-        crossed, reached = across(kinks, image, jnp.maximum(i - search.samples, 0), search.norm, ball)
+        crossed, reached = across(kinks, image, jnp.maximum(i - search.samples, 0), search, ball)
         return jnp.where(i < search.samples, drawn, crossed), (i < search.samples) | reached
 
     def value(i: Array) -> tuple[Array, Array]:
@@ -92,12 +94,14 @@ def kinks_in_range(score: Score, image: Array, key: Any, search: Search, ball: B
     return in_range(nearest_kinks(score, image, named(key, "kinks"), search.kinks), image, ball.low, ball.high)
 
 
-def across(kinks: Kinks, image: Array, i: Array, norm: BallNorm, ball: Ball) -> tuple[Array, Array]:
-    """The point just across the i-th kink, and whether it lies in the ball."""
-    way = jnp.maximum((1 + PAST_THE_KINK) * kinks.distances[i], ball.gap)
-    known = jnp.isfinite(way)
-    step = jnp.where(known, way, 0) * kinks.normals[i]
-    return inside(image, image + step, ball, norm), known & (length(step, norm) <= ball.radius)
+def across(kinks: Kinks, image: Array, i: Array, search: Search, ball: Ball) -> tuple[Array, Array]:
+    """The point just across the i-th kink and no nearer than the gap, and whether it lies in the ball."""
+    distance, normal = kinks.distances[i], kinks.normals[i]
+    known = jnp.isfinite(distance)
+    # A way of length 1 is one of another length by the gap's norm: a kink near the image would make no pair there.
+    gap = ball.gap / jnp.where(known, length(normal, search.gap_norm), 1)
+    step = jnp.where(known, jnp.maximum((1 + PAST_THE_KINK) * distance, gap), 0) * normal
+    return inside(image, image + step, ball, search.norm), known & (length(step, search.norm) <= ball.radius)
 
 
 def climb(objective: Objective, image: Array, start: Array, search: Search, ball: Ball) -> Array:

@@ -13,6 +13,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import ArrayLike
 
+from saliency_jax.batches import images_at_once
 from saliency_jax.explainers import completeness_gap
 from saliency_jax.explainers.baseline import broadcast_baseline
 from saliency_jax.sanity.comparisons import of_explainers
@@ -20,7 +21,7 @@ from saliency_jax.sanity.parts import TRAINED, measure_models, strongly_typed
 from saliency_jax.sanity.protocols import Protocol
 from saliency_jax.sanity.random_models import random_models
 from saliency_jax.sanity.randomization import Order
-from saliency_jax.scores import class_score, images_at_once
+from saliency_jax.scores import class_score
 from saliency_jax.tracing import compiled
 from saliency_jax.tracing.layers import Layer
 from saliency_jax.typing import Apply, Explainer, Images, Init, Params

@@ -13,12 +13,13 @@ import xarray as xr
 from jax import Array
 from jax.sharding import Mesh
 
+from saliency_jax.batches import images_at_once
 from saliency_jax.checks import check_images, check_key
 from saliency_jax.keys import named, numbered
 from saliency_jax.sanity.comparisons import of_explainers, one_model
 from saliency_jax.sanity.propagation import Combination, Propagation, layers_of, relevance_at_layers
 from saliency_jax.sanity.random_models import seed_numbers
-from saliency_jax.scores import class_count, images_at_once
+from saliency_jax.scores import class_count
 from saliency_jax.similarity import cosine
 from saliency_jax.tracing import compiled
 from saliency_jax.typing import Apply, Explainer, Images, Params

@@ -12,12 +12,12 @@ import numpy as np
 import xarray as xr
 from jax.sharding import Mesh
 
+from saliency_jax.batches import images_at_once
 from saliency_jax.sanity.comparisons import of_explainers, of_models
 from saliency_jax.sanity.complexity import BINS, histogram_entropy
 from saliency_jax.sanity.parts import TRAINED, measure_models, strongly_typed
 from saliency_jax.sanity.protocols import Protocol
 from saliency_jax.sanity.random_models import RANDOM, fully_random, random_models
-from saliency_jax.scores import images_at_once
 from saliency_jax.tracing.layers import Layer
 from saliency_jax.typing import Apply, Explainer, Images, Init, Params
 

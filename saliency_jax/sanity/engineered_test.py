@@ -14,6 +14,7 @@ import xarray as xr
 from jax import Array
 from jaxtyping import Bool, Float, Shaped
 
+from saliency_jax.batches import batched
 from saliency_jax.checks import check_images, check_key, check_targets
 from saliency_jax.keys import named
 from saliency_jax.results import open_run, part
@@ -21,7 +22,7 @@ from saliency_jax.sanity.fingerprint import describe, digest
 from saliency_jax.sanity.measurement import comparison, model_state
 from saliency_jax.sanity.nulls import null_partners
 from saliency_jax.sanity.parts import strongly_typed
-from saliency_jax.scores import batched, class_count
+from saliency_jax.scores import class_count
 from saliency_jax.similarity import METRICS
 from saliency_jax.typing import Apply, Explainer, Images, Init, Metric, Params
 from saliency_jax.version import __version__

@@ -15,6 +15,7 @@ from jax import Array
 from jax.sharding import Mesh
 from jaxtyping import ArrayLike, Float
 
+from saliency_jax.batches import images_at_once
 from saliency_jax.explainers.baseline import broadcast_baseline
 from saliency_jax.sanity.comparisons import of_explainers
 from saliency_jax.sanity.fingerprint import digest
@@ -24,7 +25,6 @@ from saliency_jax.sanity.protocols import Protocol, find_protocol
 from saliency_jax.sanity.random_models import random_models
 from saliency_jax.sanity.randomization import Order
 from saliency_jax.sanity.sweep import Progress, run
-from saliency_jax.scores import images_at_once
 from saliency_jax.similarity import cosine
 from saliency_jax.similarity.pairs import as_pair
 from saliency_jax.similarity.ranks import doubled_centred_ranks, sort_key

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from saliency_jax.scores import images_at_once, logits_of
+from saliency_jax.batches import images_at_once
+from saliency_jax.scores import logits_of
 from saliency_jax.tracing import compiled
 from saliency_jax.typing import Apply, Metric, Params
 

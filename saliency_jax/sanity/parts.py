@@ -12,6 +12,7 @@ import xarray as xr
 from jax import Array
 from jax.sharding import Mesh
 
+from saliency_jax.batches import batched
 from saliency_jax.explainers.together import together
 from saliency_jax.keys import named
 from saliency_jax.meshes import placed_like
@@ -19,7 +20,6 @@ from saliency_jax.processes import everywhere
 from saliency_jax.sanity.measurement import Comparison, ModelState
 from saliency_jax.sanity.nulls import NULLS, null_partners
 from saliency_jax.sanity.protocols import ExplainedClass
-from saliency_jax.scores import batched
 from saliency_jax.typing import Apply, Explainer, Metric, Params
 
 TRAINED = "trained"

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from jax import Array, lax
 
+from saliency_jax.batches import images_at_once
 from saliency_jax.checks import check_images, check_key
 from saliency_jax.explainers import deconvnet, gradient, guided_backprop
 from saliency_jax.keys import named, numbered
@@ -24,7 +25,7 @@ from saliency_jax.sanity.random_networks_theory import (
     random_network,
     random_weights,
 )
-from saliency_jax.scores import class_score, images_at_once
+from saliency_jax.scores import class_score
 from saliency_jax.similarity import METRICS
 from saliency_jax.tracing import compiled
 from saliency_jax.typing import Explainer, Images, Metric

@@ -15,6 +15,7 @@ import xarray as xr
 from jax import Array
 from jaxtyping import ArrayLike
 
+from saliency_jax.batches import batched
 from saliency_jax.checks import check_images, check_key, check_targets
 from saliency_jax.keys import named
 from saliency_jax.results import open_run, part
@@ -22,7 +23,7 @@ from saliency_jax.sanity.fingerprint import describe, digest
 from saliency_jax.sanity.measurement import model_state
 from saliency_jax.sanity.parts import strongly_typed
 from saliency_jax.sanity.removal import Ranking, check_ranking, checked_fill, pixel_count, removal_ranks, remove_ranked
-from saliency_jax.scores import argmax_class, batched, class_count
+from saliency_jax.scores import argmax_class, class_count
 from saliency_jax.typing import Apply, Explainer, Images, Params
 from saliency_jax.version import __version__
 

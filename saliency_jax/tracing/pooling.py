@@ -95,8 +95,8 @@ def _max_pool_jvp(
 ) -> tuple[Array, Array]:
     geometry = (window, strides, padding, dilation)
     places = zip(
-        _window_places(primals[0], *geometry, fill=-jnp.inf),
-        _window_places(tangents[0], *geometry, fill=0.0),
+        window_places(primals[0], *geometry, fill=-jnp.inf),
+        window_places(tangents[0], *geometry, fill=0.0),
         strict=True,
     )
     best, tangent = next(places)
@@ -108,7 +108,7 @@ def _max_pool_jvp(
     return best, tangent
 
 
-def _window_places(x: Array, window: Any, strides: Any, padding: Any, dilation: Any, *, fill: float) -> Iterator[Array]:
+def window_places(x: Array, window: Any, strides: Any, padding: Any, dilation: Any, *, fill: float) -> Iterator[Array]:
     """For each place in the window, in row-major order, what stands there in every window: one strided slice each."""
     if any(low or high for low, high in padding):
         x = lax.pad(x, jnp.array(fill, x.dtype), [(low, high, 0) for low, high in padding])

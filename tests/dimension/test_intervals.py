@@ -16,15 +16,20 @@ from saliency_jax.dimension.two_nn import estimate, kept_of
 COUNT = 300
 
 
+def least_by_hand(neighbours):
+    """2 - 1/2 * 3/4 * 5/6 * ... with k - 1 factors, or 1.6."""
+    return max(1.6, 2 - np.prod([(2 * i - 1) / (2 * i) for i in range(1, neighbours)]))
+
+
 def pairwise_variance(influences, indices):
-    """Each pair of points in the proportion of the neighbourhoods that they share, at least 1.6 times the sum."""
+    """Each pair of points in the proportion of the neighbourhoods that they share, at least some times the sum."""
     used = influences != 0
     psi = np.where(used, influences - influences[used].sum() / used.sum(), 0)
     inside = np.eye(len(psi), dtype=int)
     for point, row in enumerate(indices):
         np.add.at(inside[point], row, 1)
     shared = psi @ (inside @ inside.T / (indices.shape[1] + 1)) @ psi
-    return max(shared, 1.6 * np.sum(psi**2))
+    return max(shared, least_by_hand(indices.shape[1]) * np.sum(psi**2))
 
 
 @pytest.mark.parametrize("neighbours", [1, 2, 9])
@@ -39,7 +44,24 @@ def test_variance_is_the_sum_over_all_pairs(neighbours, alike):
         found = float(intervals.variance(jnp.asarray(influences), jnp.asarray(indices)))
     np.testing.assert_allclose(found, pairwise_variance(influences, indices), rtol=1e-12)
     centred = np.where(influences == 0, 0, influences - influences.sum() / (COUNT - 40))
-    assert (found > 1.61 * np.sum(centred**2)) == alike
+    assert (found > 1.01 * least_by_hand(neighbours) * np.sum(centred**2)) == alike
+
+
+def test_points_that_share_single_distances_alone_vary_by_the_least():
+    """Any two points at a distance of their own, drawn for the pair: what many dimensions become."""
+    random, count, draws = np.random.default_rng(8), 300, 1500
+    means = {5: [], 20: []}
+    above = np.triu_indices(count, 1)
+    for _ in range(draws):
+        distances = np.full((count, count), np.inf)
+        distances[above] = random.random(len(above[0]))
+        nearest = np.sort(np.partition(np.minimum(distances, distances.T), 20, axis=1)[:, :20], axis=1)
+        for k, found in means.items():
+            found.append(np.log(nearest[:, k - 1 : k] / nearest[:, : k - 1]).sum(1).mean() / (k - 1))
+    for k, found in means.items():
+        # Of independent points 1: the sums are of Gamma(k - 1).
+        ratio = np.var(found) * count * (k - 1)
+        assert abs(ratio / intervals.least_shared(k) - 1) < 4 * np.sqrt(2 / draws), (k, ratio)
 
 
 def test_no_influence_has_no_variance():

@@ -10,8 +10,10 @@ import small_networks
 from jax import lax
 
 import saliency_jax as sj
+from saliency_jax.dimension import estimates as of_points
 from saliency_jax.dimension import gaussian_control, gride, levina_bickel, pca_dimension, spectrum, two_nn
 from saliency_jax.dimension import layers as measured_layers
+from saliency_jax.dimension.estimates import estimates
 from saliency_jax.keys import named
 
 COUNT = 60
@@ -72,12 +74,13 @@ def test_depth_is_the_share_of_weighted_layers_passed(network, images, key):
     assert depths["hidden/relu"] == pytest.approx(2 / 3)
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_how_much_is_computed_at_once(network, images, key, monkeypatch):
     measure = partial(sj.layer_dimensions, *network, key=key, layers=("conv", "hidden/relu", "logits"), ranges=(1,))
     whole = measure(images)
     parts = measure(images, memory=1)
     monkeypatch.setattr(measured_layers, "memory_to_use", lambda: 0)
-    one_by_one = measure(images, memory=1 << 30)
+    one_by_one = measure(images, memory=1 << 33)
     monkeypatch.undo()
     for other in (parts, one_by_one):
         np.testing.assert_allclose(other.dimension, whole.dimension, rtol=1e-4)
@@ -169,6 +172,59 @@ def test_the_dataset_can_be_written_and_carries_its_caution(network, images, key
     np.testing.assert_array_equal(again.dimension, found.dimension)
     assert "above about 20 are lower bounds" in again.attrs["caution"]
     assert again.attrs["images"] == COUNT
+
+
+# Of one shape for all, so that programs are compiled once.
+of_thirty = partial(estimates, ranges=(1, 2), neighbours=5, discard=0.1, variance=0.9, confidence=0.95)
+
+
+def test_a_set_without_estimates_has_all_its_reasons_and_its_spectrum(key):
+    # Each point as far from every other: no two distances to compare.
+    found = of_thirty(np.eye(30), key=key)
+    assert np.isnan(found.dimension.sel(estimator=["two_nn", "levina_bickel"])).all()
+    assert np.isnan(found.gride).all()
+    # 29 components of equal variance, of which 27 are more than nine tenths.
+    assert found.dimension.sel(estimator="pca") == 27
+    np.testing.assert_allclose(found.spectrum, np.r_[np.full(29, 1 / 29), 0], atol=1e-6)
+    for words in ("at least 3 ratios", "are equally far", "no maximum for ranges [1, 2]"):
+        assert words in found.reason.item()
+
+
+def test_the_spectrum_is_that_of_standardized_features(key):
+    varying = np.random.default_rng(0).normal(size=(30, 6)) @ np.diag([3, 1, 1, 1, 0.5, 0]) @ np.triu(np.ones((6, 6)))
+    # The other features are constant, and count for nothing.
+    found = of_thirty(np.pad(varying, ((0, 0), (0, 24)), constant_values=0.1), key=key)
+    expected = np.linalg.eigvalsh(np.corrcoef(varying.T))[::-1] / 6
+    np.testing.assert_allclose(found.spectrum, np.r_[expected, np.zeros(24)], atol=1e-5)
+    assert found.reason.item() == ""
+
+
+def test_an_error_of_the_program_is_no_reason(key, monkeypatch):
+    def mistaken(*arguments, **options):
+        raise ValueError("operands could not be broadcast together")
+
+    monkeypatch.setattr(of_points, "pca_dimension", mistaken)
+    with pytest.raises(ValueError, match="could not be broadcast"):
+        of_thirty(np.eye(30), key=key)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"discard": 1.0}, "discard must be in"),
+        ({"variance": 1.5}, "variance must be between 0 and 1, got 1.5"),
+        ({"confidence": 0.0}, "confidence must be between 0 and 1, got 0.0"),
+        ({"neighbours": 2}, "neighbours must be at least 3, got 2"),
+        ({"ranges": (1, 0)}, r"ranges must be .* at least 1, got \[1, 0\]"),
+        ({"memory": 0}, "memory must be at least 1 byte, got 0"),
+    ],
+)
+def test_options_out_of_range_are_named_before_anything_is_computed(options, message, images, key, as_a_user):
+    def never(params, images):
+        raise AssertionError("the model was run")
+
+    with pytest.raises(ValueError, match=message):
+        sj.layer_dimensions(never, {}, images, key=key, **options)
 
 
 @pytest.mark.parametrize(

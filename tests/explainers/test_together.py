@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from saliency_jax import EXPLAINERS, gradient, sensitivity, smoothgrad, smoothgrad_squared, vargrad
+from saliency_jax import EXPLAINERS, batched, gradient, sensitivity, smoothgrad, smoothgrad_squared, vargrad
 from saliency_jax.explainers.together import families_of, together
 
 IMAGE = jnp.asarray(np.random.default_rng(0).uniform(size=(4, 3, 2)), jnp.float32)
@@ -65,3 +65,12 @@ def test_a_family_over_noise_needs_a_key():
     explain_all = together({"mean": smoothgrad(gradient), "variance": vargrad(gradient)})
     with pytest.raises(ValueError, match="key"):
         explain_all(score, IMAGE)
+
+
+def test_a_batch_of_maps_keeps_the_order_of_its_explainers():
+    """JAX sorts the names of a dictionary; who zips them with titles would put wrong ones on the maps."""
+    names = ["sensitivity", "gradient", "edges"]
+    maps = batched(together({name: EXPLAINERS[name] for name in names}), lambda params, x: x.sum((2, 3)))(
+        {}, IMAGE[None], jnp.asarray([1])
+    )
+    assert list(maps) == names

@@ -100,9 +100,12 @@ def test_many_units_at_once_are_the_units_one_by_one(key):
             np.testing.assert_allclose(many[target], single, rtol=2e-5, atol=1e-6)
 
 
-def test_transparency_is_the_sum_of_the_magnitudes_of_the_gradient(key):
+@pytest.mark.parametrize("redirected_steps", [0, 2])
+def test_transparency_is_the_sum_of_the_magnitudes_of_the_gradient_over_all_entries(redirected_steps, key):
     weights = jnp.asarray(np.random.default_rng(1).standard_normal((3, 3, 1)), jnp.float32)
-    found = mx.maximize_activation(lambda x: jnp.sum(weights * x), (3, 3, 1), key, steps=6)
+    options = {"steps": 6, "redirected_steps": redirected_steps}
+    found = mx.maximize_activation(lambda x: jnp.sum(weights * x), (3, 3, 1), key, **options)
+    assert found.trace.score.shape == (7,)
     np.testing.assert_allclose(found.trace.transparency, 7 * np.abs(weights), rtol=1e-5)
 
 

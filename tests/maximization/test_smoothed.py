@@ -48,6 +48,21 @@ def test_maxima_become_log_sum_exps_padding_left_out():
     np.testing.assert_allclose(found, np.sin(logsumexp(sharpness * image, axis=(0, 2)) / sharpness).sum(), rtol=1e-5)
 
 
+def test_a_maximum_over_what_is_spread_apart_is_one_over_what_is_there():
+    sharpness = 3.0
+
+    def spread(x):
+        return jnp.sum(
+            jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (3, 3, 1), (1, 1, 1), "VALID", base_dilation=(2, 2, 1))
+        )
+
+    there = np.full((7, 9), -np.inf)
+    there[::2, ::2] = IMAGE[..., 0]
+    windows = np.lib.stride_tricks.sliding_window_view(there, (3, 3)).reshape(5, 7, 9)
+    expected = (logsumexp(sharpness * windows, axis=-1) / sharpness).sum()
+    np.testing.assert_allclose(mx.smoothed(spread, sharpness)(IMAGE), expected, rtol=1e-5)
+
+
 def test_a_blank_image_has_a_smooth_gradient():
     gradient = jax.grad(mx.smoothed(lambda x: jnp.sum(jax.nn.relu(x)), 10.0))(jnp.zeros((2, 2, 1)))
     np.testing.assert_allclose(gradient, 0.5)
@@ -56,8 +71,9 @@ def test_a_blank_image_has_a_smooth_gradient():
 def test_a_maximum_of_another_kind_is_refused():
     with pytest.raises(ValueError, match="not known how to smooth the min"):
         mx.smoothed(lambda x: jnp.sum(jnp.minimum(x, x[::-1])), 1.0)(IMAGE)
-    with pytest.raises(ValueError, match="sharpness must be positive"):
-        mx.smoothed(jnp.sum, 0.0)
+    for sharpness in (0.0, np.float32(-1), jnp.asarray(-1.0), np.inf):
+        with pytest.raises(ValueError, match="sharpness must be positive"):
+            mx.smoothed(jnp.sum, sharpness)
 
 
 def test_where_something_comes_through_the_gradient_is_the_relus_own():

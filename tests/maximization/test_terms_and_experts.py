@@ -50,6 +50,8 @@ def test_the_kernel_density_is_scipys_up_to_a_constant():
     ("make", "error", "message"),
     [
         (lambda: mx.l2(-1.0), ValueError, r"weight must not be negative and be finite, got -1\.0"),
+        (lambda: mx.l2(np.float32(-1)), ValueError, r"weight must not be negative and be finite, got -1\.0"),
+        (lambda: mx.l2(jnp.asarray(-1.0)), ValueError, r"weight must not be negative and be finite, got -1\.0"),
         (lambda: mx.total_variation(float("nan")), ValueError, "weight must not be negative"),
         (lambda: mx.total_variation(1.0)(jnp.zeros((3,))), ValueError, r"takes an image \[height, width, channel\]"),
         (lambda: mx.gaussian_expert(IMAGES, noise=0.0), ValueError, r"noise must be positive and finite, got 0\.0"),

@@ -1,6 +1,5 @@
 """The table behind a logit: points sum to it, and each row is what the network computes."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,28 +11,24 @@ from saliency_jax.prototypes.nearest import nearest_images
 from saliency_jax.prototypes.upsampling import high_activation_box, upsampled
 
 MODEL = ProtoPNet(classes=3, prototypes=6, depth=4, backbone=tiny.Convolution(5))
+IMAGES = tiny.drawn_images(5)
 SHOWN = 4
 
 
 @pytest.fixture(scope="module")
-def images():
-    return np.random.RandomState(0).rand(5, 6, 7, 3).astype(np.float32)
+def variables():
+    return tiny.drawn_variables(MODEL, IMAGES)
 
 
 @pytest.fixture(scope="module")
-def variables(images):
-    return tiny.drawn_variables(MODEL, images)
-
-
-@pytest.fixture(scope="module")
-def table(variables, images):
+def table(variables):
     # The last batch is not full.
-    return explain(MODEL, variables, images, shown=SHOWN, batch_size=3, image_shape=(20, 30))
+    return explain(MODEL, variables, IMAGES, shown=SHOWN, batch_size=3, image_shape=(20, 30))
 
 
 @pytest.fixture(scope="module")
-def compared(variables, images):
-    return jax.jit(lambda v, x: MODEL.apply(v, x, method="compare"))(variables, images)
+def compared(variables):
+    return tiny.compared(MODEL, variables, IMAGES)
 
 
 def test_points_and_the_others_sum_to_the_logit_of_the_predicted_class(table, compared):
@@ -70,9 +65,9 @@ def test_maps_places_and_boxes_are_those_of_the_shown_prototypes(table, compared
     assert (table.attrs["height"], table.attrs["width"]) == (20, 30)
 
 
-def test_boxes_of_nearest_images_are_those_of_their_maps(variables, images, compared):
-    found = nearest_images(MODEL, variables, images, count=2)
-    boxes = patch_boxes(MODEL, variables, images, found, image_shape=(20, 30))
+def test_boxes_of_nearest_images_are_those_of_their_maps(variables, compared):
+    found = nearest_images(MODEL, variables, IMAGES, count=2)
+    boxes = patch_boxes(MODEL, variables, IMAGES, found, image_shape=(20, 30))
     assert boxes.shape == (6, 2, 4)
     for j, k in np.ndindex(6, 2):
         distances = compared.distance_maps[found.image[j, k], :, :, j]
@@ -80,9 +75,9 @@ def test_boxes_of_nearest_images_are_those_of_their_maps(variables, images, comp
         np.testing.assert_array_equal(boxes[j, k], high_activation_box(one))
 
 
-def test_other_classes_can_be_asked_about_and_all_prototypes_shown(variables, images, compared):
+def test_other_classes_can_be_asked_about_and_all_prototypes_shown(variables, compared):
     asked = np.array([2, 0, 1, 1, 2])
-    table = explain(MODEL, variables, images, targets=asked, shown=6, batch_size=5)
+    table = explain(MODEL, variables, IMAGES, targets=asked, shown=6, batch_size=5)
     np.testing.assert_array_equal(table.target, asked)
     np.testing.assert_allclose(table.logit, np.asarray(compared.logits)[np.arange(5), asked], rtol=1e-5)
     np.testing.assert_allclose(table.others, 0, atol=1e-5)
@@ -105,13 +100,13 @@ def test_other_classes_can_be_asked_about_and_all_prototypes_shown(variables, im
         ({"image_shape": (0, 3)}, "image_shape|shape must be a height and a width"),
     ],
 )
-def test_options_that_do_not_fit_are_named(options, message, variables, images, as_a_user):
+def test_options_that_do_not_fit_are_named(options, message, variables, as_a_user):
     with pytest.raises(ValueError, match=message):
-        explain(MODEL, variables, images, **{"shown": 4, **options})
+        explain(MODEL, variables, IMAGES, **{"shown": 4, **options})
 
 
-def test_images_that_are_none_are_named(variables, images, as_a_user):
+def test_images_that_are_none_are_named(variables, as_a_user):
     with pytest.raises(ValueError, match="images must be finite"):
-        explain(MODEL, variables, np.where(images > 0.9, np.nan, images), shown=2)
+        explain(MODEL, variables, np.where(IMAGES > 0.9, np.nan, IMAGES), shown=2)
     with pytest.raises(TypeError, match="targets must be integer"):
-        explain(MODEL, variables, images, targets=np.zeros(5), shown=2)
+        explain(MODEL, variables, IMAGES, targets=np.zeros(5), shown=2)

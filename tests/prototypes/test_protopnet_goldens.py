@@ -34,7 +34,7 @@ def images(arrays):
 
 @pytest.fixture(scope="module")
 def compared(variables, images):
-    return jax.jit(lambda v, x: MODEL.apply(v, x, method="compare"))(variables, images)
+    return tiny.compared(MODEL, variables, images)
 
 
 def test_parameters_have_the_originals_shapes(variables, images):

@@ -66,6 +66,15 @@ def golden_variables(arrays):
     }
 
 
+def drawn_images(count):
+    return np.random.RandomState(0).rand(count, 6, 7, 3).astype(np.float32)
+
+
+def compared(model, variables, images):
+    """What the network makes of images on its way to their logits."""
+    return jax.jit(lambda v, x: model.apply(v, x, method="compare"))(variables, images)
+
+
 def drawn_variables(model, images, seed=0):
     """Variables of a model without compiling its initializers; running averages are far from 0 and 1."""
     random = np.random.RandomState(seed)

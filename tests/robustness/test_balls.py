@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from saliency_jax.robustness.balls import Ball, ball_of, draw, inside, length
+from saliency_jax.robustness.balls import Ball, ball_of, draw, inside, length, with_gap
 
 EVERYWHERE = Ball(0.5, -math.inf, math.inf, 0.0)
 
@@ -53,10 +53,13 @@ def test_radius_gap_and_range_are_checked():
     for radius in (0, 0.0, -1, math.nan, math.inf, [0.1, 0.2]):
         with pytest.raises(ValueError, match="radius must be one positive number, got"):
             ball_of(radius, None, images)
+    ball = ball_of(0.1, (0.0, 1.0), images)
     with pytest.raises(ValueError, match=r"gap must be at most the radius 0\.1, got 0\.2"):
-        ball_of(0.1, None, images, 0.2)
+        with_gap(ball, 0.2)
+    with pytest.raises(ValueError, match=r"gap must be one positive number, got 0\.0"):
+        with_gap(ball, 0.0)
     with pytest.raises(ValueError, match=r"images must lie in image_range \[0, 0\.4\], found values 0\.5 to 0\.5"):
         ball_of(0.1, (0.0, 0.4), images)
     with pytest.raises(ValueError, match="image_range must be two finite numbers, the lower first"):
         ball_of(0.1, (1.0, 0.0), images)
-    assert ball_of(0.1, (0.0, 1.0), images, None) == Ball(0.1, 0.0, 1.0, 0.001)
+    assert with_gap(ball, None) == Ball(0.1, 0.0, 1.0, 0.001)

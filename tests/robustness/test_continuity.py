@@ -106,11 +106,14 @@ def test_a_blank_image_has_no_translations_and_a_nan_stays_one():
     assert np.isnan(found.continuity.sel(explainer="broken")).all()
 
 
-def test_bad_translations_and_gaps_are_named():
+def test_bad_translations_and_gaps_are_named(as_a_user):
     arguments = (hand.linear, hand.weights(), hand.images(), jnp.array([0, 1, 2]), {"gradient": sj.gradient})
     options = {"key": jax.random.key(0), "radius": 0.1}
     for shift in ((0, 0), (3, 0), (0, -4)):
         with pytest.raises(ValueError, match="translations must move an image of 3 x 4 pixels and leave a part"):
+            continuity(*arguments, translations=(shift,), **options)
+    for shift in (1, (1,), (0.5, 1), (np.nan, 1), "ab"):
+        with pytest.raises(ValueError, match=r"translations must be pairs of whole pixels \(down, right\), got"):
             continuity(*arguments, translations=(shift,), **options)
     with pytest.raises(ValueError, match="gap must be at most the radius"):
         continuity(*arguments, gap=1.0, **options)

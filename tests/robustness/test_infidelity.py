@@ -95,6 +95,18 @@ def test_the_map_of_an_affine_score_has_none_and_maps_that_predict_nothing_no_sc
     assert np.isnan(found.infidelity.sel(explainer="broken")).all()
 
 
+def test_perturbations_are_traced_once():
+    traced = []
+
+    def counted(image, key):
+        traced.append(image)
+        return jnp.zeros_like(image)
+
+    for _ in range(2):
+        perturbations(hand.images(), counted, key=KEY, samples=2)
+    assert len(traced) == 1
+
+
 def test_bad_arguments_are_named():
     def call(apply=hand.linear, **changes):
         options = {"key": KEY, "perturbation": gaussian_noise(0.1), "samples": 2} | changes

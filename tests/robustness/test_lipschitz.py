@@ -89,6 +89,37 @@ def test_the_jump_of_a_gradient_is_found_across_the_nearest_kink_where_draws_mis
 
 
 @pytest.mark.slow
+def test_kinks_nearer_than_the_gap_make_pairs_that_are_as_far_apart_as_it_in_the_norm_of_the_images():
+    params, images = hand.params(), hand.images()
+    gap = 0.3
+    found = lipschitz_estimate(
+        hand.apply,
+        params,
+        images,
+        TARGETS,
+        {"gradient": sj.gradient},
+        key=jax.random.key(0),
+        radius=4.0,
+        gap=gap,
+        image_norm="linf",
+        samples=1,
+        ascent=0,
+    ).isel(explainer=0)
+    first = np.asarray(params["first"], np.float64)
+    steep, pairs = np.linalg.norm(first, axis=0), 0
+    for i, (image, target) in enumerate(zip(np.asarray(images, np.float64), np.asarray(TARGETS), strict=True)):
+        slopes, inputs = [], hand.before(params, image)
+        for relu in range(hand.HIDDEN):
+            normal = (-np.sign(inputs[relu]) * first[:, relu] / steep[relu]).reshape(hand.SHAPE)
+            way = max(1.02 * abs(inputs[relu]) / steep[relu], gap / np.abs(normal).max())
+            pairs += way * np.abs(normal).max() <= 1.01 * gap
+            change = hand.gradient(params, image + way * normal, target) - hand.gradient(params, image, target)
+            slopes.append(np.linalg.norm(change) / (way * np.abs(normal).max()))
+        np.testing.assert_allclose(found.by_search.sel(search="kinks")[i], max(slopes), rtol=1e-3)
+    assert pairs > 0
+
+
+@pytest.mark.slow
 def test_pairs_closer_than_the_gap_do_not_count():
     # A map that jumps at the image itself has no finite constant: the bound is the jump over the gap.
     def jumping(score, image, key=None):

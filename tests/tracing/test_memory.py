@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from saliency_jax import class_score, gradient, smoothgrad
+from saliency_jax.batches import images_that_fit, more_where_they_stay_in_cache
 from saliency_jax.models import CNN
-from saliency_jax.scores import images_that_fit
 from saliency_jax.tracing.memory import free_bytes, memory_to_use, peak_bytes
 
 X = jax.ShapeDtypeStruct((1000,), np.float32)
@@ -75,6 +75,13 @@ def test_images_that_fit_grow_with_the_memory_and_are_never_none():
     image = jnp.zeros((28, 28, 1))
     counts = [images_that_fit(model.apply, params, image, memory) for memory in (0, 5_000_000, 10_000_000, 1 << 40)]
     assert counts[0] == 1 and counts[1] < counts[2] < counts[3] == 16
+
+
+@pytest.mark.parametrize(("values", "images"), [((1 << 18) - 1, 32), (1 << 22, 16), (16, 64)])
+def test_a_small_network_explains_as_many_images_as_stay_in_32_mebibytes(values, images):
+    """One image makes `values` numbers of four bytes and their sum: 1 MiB, 16 MiB, next to nothing. 16 always fit."""
+    item = jnp.zeros((40, values), np.float32)
+    assert more_where_they_stay_in_cache(lambda x: jnp.sin(x).sum(), item, 16) == images
 
 
 def test_free_memory_is_positive_and_devices_share_it():
