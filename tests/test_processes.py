@@ -43,6 +43,7 @@ def run_processes(count, folder):
     finally:
         for process in started:
             process.kill()
+            process.communicate()
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ python two_processes.py PORT PROCESS PROCESSES FOLDER
 """
 
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -67,8 +68,13 @@ def check_batches(mesh):
 
 
 def check_checkpoints(folder):
-    """Each process holds the whole of a model that was trained: together they save it once, and each reads it."""
+    """Each process holds the whole of a model that was trained: together they save it once, and each reads it.
+
+    The second one is late: the first has made the folder by then, and has to be waited for all the same.
+    """
     params = small_models.case().params
+    while not is_writer() and not folder.exists():
+        time.sleep(0.01)
     checkpoints.save(folder, 1, params)
     jax.tree.map(np.testing.assert_array_equal, checkpoints.restore(folder, params), params)
 
