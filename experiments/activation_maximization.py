@@ -51,6 +51,7 @@ from maximization_figures import (
 from maximization_units import units
 from pages import write_findings
 from photographs import Photographs, prepare
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import maximization as mx
@@ -241,4 +242,4 @@ def benchmark(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "activation_maximization.py", __doc__)

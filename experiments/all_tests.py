@@ -36,6 +36,7 @@ from devices import Devices, start
 from digits import Digits, load, prepare, trained_params
 from pages import spoken, write_findings
 from tqdm import tqdm
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import plotting, results, sanity
@@ -276,4 +277,4 @@ def completeness_lines(found: xr.Dataset) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(start(tyro.cli(Options, description=__doc__)))
+    run(main, start(tyro.cli(Options, description=__doc__)), "all_tests.py", __doc__)

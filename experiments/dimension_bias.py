@@ -39,6 +39,7 @@ from dimension_bias_summary import DISTRIBUTIONS, GRIDE_RANGE, TITLES, figure, l
 from jax import Array
 from pages import write_findings
 from tqdm import tqdm
+from unfinished import run
 
 from saliency_jax import plotting, results
 from saliency_jax.dimension import Dimension, gride, levina_bickel, nearest_neighbours, two_nn
@@ -209,4 +210,4 @@ def rows(found: xr.Dataset) -> Any:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "dimension_bias.py", __doc__)

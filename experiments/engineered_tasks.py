@@ -36,6 +36,7 @@ import xarray as xr
 from digits import set_up
 from engineered_figures import MODELS, compared, pictures, scores, table
 from pages import spoken, write_findings
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import data, plotting, results
@@ -230,4 +231,4 @@ def comparisons(dataset: xr.Dataset, centred: xr.Dataset, metric: str) -> Table:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "engineered_tasks.py", __doc__)

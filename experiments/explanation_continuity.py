@@ -42,6 +42,7 @@ from explained_images import EXPLAINERS, Explained, Subject, label, subject
 from matplotlib.figure import Figure
 from pages import write_findings
 from tqdm import tqdm
+from unfinished import run
 
 from saliency_jax import plotting, results
 from saliency_jax.keys import named
@@ -276,4 +277,4 @@ def figure(dataset: xr.Dataset) -> Figure:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "explanation_continuity.py", __doc__)

@@ -36,6 +36,7 @@ from pages import write_page
 from photographs import Photographs, prepare
 from tables import table
 from tqdm import tqdm
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
@@ -116,4 +117,4 @@ def main(options: Options) -> xr.Dataset:
 
 if __name__ == "__main__":
     # Of a CPU one device: a large network's convolutions take all cores of it.
-    main(start(tyro.cli(Options, description=__doc__), of_cpu=1))
+    run(main, start(tyro.cli(Options, description=__doc__), of_cpu=1), "imagenet_randomization.py", __doc__)

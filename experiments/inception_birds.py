@@ -36,6 +36,7 @@ from digits import set_up
 from inception_birds_page import report
 from PIL import Image
 from tqdm import tqdm
+from unfinished import run
 
 from saliency_jax import checkpoints, results
 from saliency_jax.data import birds
@@ -288,4 +289,4 @@ def evaluate(variables: Any, examples: Examples) -> float:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "inception_birds.py", __doc__)

@@ -39,6 +39,7 @@ from dimension_findings import DIGIT_FIGURES, digit_findings, digit_tables
 from dimension_tables import table, training_figure, training_table
 from pages import write_findings
 from tqdm import tqdm
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import data, plotting, results
@@ -206,4 +207,4 @@ def of_shifted_digits(options: Options, split: data.Split) -> xr.Dataset:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "intrinsic_dimension.py", __doc__)

@@ -31,6 +31,7 @@ from digits import Digits, load, part_bar, prepare, trained_params
 from pages import write_page
 from tables import table
 from tqdm import tqdm
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
@@ -125,4 +126,4 @@ def learned(dataset: xr.Dataset) -> str:
 
 
 if __name__ == "__main__":
-    main(start(tyro.cli(Options, description=__doc__)))
+    run(main, start(tyro.cli(Options, description=__doc__)), "label_randomization.py", __doc__)

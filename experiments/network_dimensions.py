@@ -37,6 +37,7 @@ from matplotlib.figure import Figure
 from pages import write_findings
 from photographs import NETWORKS, Photographs, prepare
 from tqdm import tqdm
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
@@ -185,4 +186,4 @@ def last_hidden_table(found: Mapping[str, xr.Dataset]) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "network_dimensions.py", __doc__)

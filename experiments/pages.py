@@ -42,7 +42,9 @@ def write_page(dataset: xr.Dataset, options: Any, script: str, *, class_names: S
         script: the file name of the experiment.
         class_names: of each class, where they are known.
     """
-    page = sanity_page(dataset, settings=_settings(options), command=command(options, script), class_names=class_names)
+    page = sanity_page(
+        dataset, settings=settings_of(options), command=command(options, script), class_names=class_names
+    )
     results.write_bytes(options.out / PAGE, page.encode())
 
 
@@ -81,7 +83,7 @@ def write_findings(
         illustrations=[Illustration((folder / name).read_bytes(), *said) for name, said in figures.items()],
         tables=tables,
         printed=printed,
-        settings=_settings(options),
+        settings=settings_of(options),
         command=command(options, script),
         missing=missing,
     )
@@ -134,7 +136,8 @@ def command(options: Any, script: str) -> str:
     return shlex.join(words)
 
 
-def _settings(options: Any) -> dict[str, str]:
+def settings_of(options: Any) -> dict[str, str]:
+    """Options by the names that people read, those that are given."""
     given = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     return {readable(name): _words(value) for name, value in given.items() if value not in (None, (), {})}
 

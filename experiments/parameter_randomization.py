@@ -31,6 +31,7 @@ from digits import Digits, part_bar, prepare, trained_params
 from pages import write_page
 from tables import table
 from tqdm import tqdm
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
@@ -112,4 +113,4 @@ def main(options: Options) -> xr.Dataset:
 
 
 if __name__ == "__main__":
-    main(start(tyro.cli(Options, description=__doc__)))
+    run(main, start(tyro.cli(Options, description=__doc__)), "parameter_randomization.py", __doc__)

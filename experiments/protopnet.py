@@ -24,6 +24,7 @@ import tyro
 from digits import set_up
 from jax.nn import initializers
 from prototype_study import Examples, Studied, Task, share, study
+from unfinished import run
 
 from saliency_jax import data
 from saliency_jax.keys import named
@@ -168,4 +169,4 @@ def classifier(examples: Examples, key: jax.Array, folder: Path, training: Train
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "protopnet.py", __doc__, page="prototypes.html")

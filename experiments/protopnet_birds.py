@@ -41,6 +41,7 @@ from inception_birds import CLASSES, cached, seen, whole_network
 from inception_birds import Options as CompletionOptions
 from prototype_study import Examples, Studied, Task, study
 from tqdm import tqdm
+from unfinished import run
 
 from saliency_jax import results
 from saliency_jax.data import birds
@@ -277,4 +278,4 @@ def _names(class_names: Sequence[str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "protopnet_birds.py", __doc__, page="prototypes.html")

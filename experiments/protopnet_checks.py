@@ -33,6 +33,7 @@ from pages import spoken, write_findings
 from prototype_study import Task, fit
 from tables import table
 from tqdm import tqdm
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import data, plotting, prototypes, results
@@ -280,4 +281,4 @@ def ink_landmarks(images: np.ndarray) -> Parts:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "protopnet_checks.py", __doc__, page="checks/report.html")

@@ -205,7 +205,9 @@ def draw(
         shown=min(6, len(pruned.kept)),
         image_shape=shape,
     )
-    patches = patches_of(task, pruned, sources, shape)
+    patches = plotting.patches_of_network(
+        pruned.model, pruned.variables, task.train.inputs, np.asarray(task.train.labels), sources, image_shape=shape
+    )
     # JPEG archives hand out the pictures one by one.
     pictures = [examples.pictures[i] for i in places]
     labels = np.asarray(examples.labels)[places]
@@ -238,27 +240,6 @@ def draw(
     )
     results.write_bytes(folder / "prototypes.html", page.encode())
     print(f"written: {folder}/table.txt, history.csv, points-*.png, prototypes.png, prototypes.html")
-
-
-def patches_of(task: Task, pruned: Pruned, sources: Sources, shape: tuple[int, int]) -> Any:
-    """Where the prototypes come from and what is nearest to them, for the figures."""
-    inputs = task.train.inputs
-    near = prototypes.nearest_images(pruned.model, pruned.variables, inputs, count=min(5, len(inputs)))
-    own = prototypes.NearestImages(*(array[:, None] for array in sources))
-    boxes = [
-        prototypes.patch_boxes(pruned.model, pruned.variables, inputs, found, image_shape=shape)
-        for found in (own, near)
-    ]
-    return plotting.prototype_patches(
-        np.asarray(prototypes.prototype_classes(pruned.model)),
-        sources.image,
-        boxes[0][:, 0],
-        near.image,
-        boxes[1],
-        near.distance,
-        np.asarray(task.train.labels),
-        shape=shape,
-    )
 
 
 def share(labels: np.ndarray, part: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -33,6 +33,7 @@ from digits import set_up
 from pages import spoken, write_findings
 from roar_figures import curves, pictures, table
 from tqdm import tqdm
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import data, plotting, results
@@ -197,4 +198,4 @@ def report(dataset: xr.Dataset, options: Options, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "roar.py", __doc__)

@@ -35,6 +35,7 @@ from explained_images import EXPLAINERS, RANDOM, Explained, label, subject
 from pages import write_findings
 from selectivity_curves import figure, ranked, table
 from tqdm import tqdm
+from unfinished import run
 
 from saliency_jax import plotting, results
 from saliency_jax.keys import named
@@ -171,4 +172,4 @@ def report(dataset: xr.Dataset, options: Options, text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "selectivity.py", __doc__)

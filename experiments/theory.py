@@ -32,6 +32,7 @@ import tyro
 import xarray as xr
 from pages import write_findings
 from theory_figures import convolution_figure, dominance_figure, recovery_figure, recovery_maps
+from unfinished import run
 
 from saliency_jax import data, plotting, results
 from saliency_jax.keys import named
@@ -225,4 +226,4 @@ def _cell(interval: xr.Dataset, *, digits: int = 3) -> str:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "theory.py", __doc__)

@@ -38,6 +38,7 @@ import xarray as xr
 from explained_images import Explained, Subject, subject
 from pages import write_findings
 from three_figures import TITLES, image_maps, max_continuity, max_maps, table
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
@@ -230,4 +231,4 @@ def report(example: xr.Dataset, image: xr.Dataset, options: Options, text: str) 
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "three_analyses.py", __doc__)

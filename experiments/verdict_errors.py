@@ -32,6 +32,7 @@ import xarray as xr
 from digits import Digits, prepare, trained_params
 from jax import Array
 from pages import write_findings
+from unfinished import run
 
 import saliency_jax as sj
 from saliency_jax import plotting, results
@@ -206,4 +207,4 @@ def curves(found: xr.Dataset) -> Any:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Options, description=__doc__))
+    run(main, tyro.cli(Options, description=__doc__), "verdict_errors.py", __doc__)

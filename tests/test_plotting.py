@@ -84,6 +84,34 @@ def test_grid_has_a_row_an_explainer_and_shows_the_summed_channels(dataset):
     np.testing.assert_allclose(shown, dataset.maps[0, 2, 1].sum("channel"))
 
 
+def test_each_image_has_a_row_and_each_explainer_a_column_of_its_maps():
+    random = np.random.default_rng(0)
+    images = random.uniform(size=(2, 5, 4, 3))
+    maps = {"gradient": random.normal(size=(2, 5, 4, 3)), "grad_cam": random.uniform(size=(2, 5, 4, 1))}
+    figure = plotting.explainer_maps(images, maps, rows=["a dog", "a cat"])
+    assert [axes.get_title() for axes in figure.axes[:3]] == ["image", "gradient", "Grad-CAM"]
+    assert [axes.get_ylabel() for axes in figure.axes[::3]] == ["a\ndog", "a\ncat"]
+    for row in range(2):
+        picture, *drawn = (axes.images[0].get_array() for axes in figure.axes[3 * row : 3 * row + 3])
+        np.testing.assert_allclose(picture, images[row])
+        for shown, found in zip(drawn, maps.values(), strict=True):
+            np.testing.assert_allclose(shown, found[row].sum(-1))
+
+
+@pytest.mark.parametrize(
+    "maps, rows, message",
+    [
+        ({}, None, "maps must be of one explainer at least"),
+        ({"a": np.zeros((3, 4, 4, 1))}, None, r"maps of 'a' must be \[2, height"),
+        ({"a": np.zeros((2, 4, 4))}, None, "one for each image"),
+        ({"a": np.zeros((2, 4, 4, 1))}, ["one"], "rows must name each of the 2 images, got 1"),
+    ],
+)
+def test_maps_that_are_not_those_of_the_images_are_refused(maps, rows, message):
+    with pytest.raises(ValueError, match=message):
+        plotting.explainer_maps(np.zeros((2, 4, 4, 1)), maps, rows=rows)
+
+
 def test_signed_maps_are_centred_at_zero_and_others_start_there():
     _, (left, middle, right) = plt.subplots(1, 3)
     signed = np.linspace(-1, 2, 16).reshape(4, 4, 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,6 +14,7 @@ from matplotlib.text import Text
 
 from saliency_jax.plotting.map_colours import as_picture, map_overlay, map_scale
 from saliency_jax.plotting.style import readable
+from saliency_jax.typing import Images
 
 MANY_MODELS = 8
 LONG_TITLE = 17
@@ -51,23 +53,73 @@ def map_grid(dataset: xr.Dataset, *, image: int = 0, draw: Callable[[Axes, np.nd
     if not 0 <= image < kept or "maps" not in dataset:
         raise ValueError(f"image must be one of the {kept} images whose maps were kept, got {image}")
     names, models = [str(x) for x in dataset.explainer.values], [str(x) for x in dataset.model.values]
-    rows, columns = len(names), 1 + len(models)
-    figure, panels = plt.subplots(
-        rows, columns, figsize=(1.25 * columns + 1.4, 1.25 * rows + 0.5), layout="compressed", squeeze=False
-    )
-    picture = as_picture(np.asarray(dataset.images[image]))
-    for row, name in enumerate(names):
-        for axes in panels[row]:
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set_color("0.8")
-        panels[row, 0].imshow(picture, interpolation="nearest")
-        panels[row, 0].set_ylabel(readable(name).replace(" ", "\n", 1), rotation=0, ha="right", va="center", fontsize=9)
-        for column, model in enumerate(models, start=1):
-            draw(panels[row, column], np.asarray(dataset.maps.sel(explainer=name, model=model)[image]))
-    panels[0, 0].set_title("image", fontsize=9)
-    for column, model in enumerate(models, start=1):
-        panels[0, column].set_title(readable(model), fontsize=9)
-    if len(models) > MANY_MODELS or max(map(len, map(readable, models))) > LONG_TITLE:
+    picture = np.asarray(dataset.images[image])
+    rows = [
+        (readable(name), picture, [np.asarray(dataset.maps.sel(explainer=name, model=m)[image]) for m in models])
+        for name in names
+    ]
+    return _drawn(rows, [readable(model) for model in models], draw)
+
+
+def explainer_maps(
+    images: Images,
+    maps: Mapping[str, Any],
+    *,
+    rows: Sequence[str] | None = None,
+    draw: Callable[[Axes, np.ndarray], None] = show_map,
+) -> Figure:
+    """The maps of several explainers beside their images: a row an image, a column an explainer.
+
+    Scales and colours are those of `map_grid`.
+
+    Args:
+        images: `[n, height, width, channel]` as they are to be seen: values in [0, 1], or scaled there by themselves.
+        maps: explainer -> its maps `[n, height, width, channel]`, as `batched(together(...))` gives them.
+        rows: what stands before each image; nothing where not given.
+        draw: draws a map in axes, as for `map_grid`.
+
+    Raises:
+        ValueError: there is no explainer, its maps are not one for each image, or rows do not name each.
+    """
+    images = np.asarray(images)
+    if not maps:
+        raise ValueError("maps must be of one explainer at least, got none")
+    for name, found in maps.items():
+        if np.ndim(found) != 4 or len(found) != len(images):
+            raise ValueError(
+                f"maps of {name!r} must be [{len(images)}, height, width, channel], one for each image, "
+                f"got {np.shape(found)}"
+            )
+    labels = [""] * len(images) if rows is None else list(rows)
+    if len(labels) != len(images):
+        raise ValueError(f"rows must name each of the {len(images)} images, got {len(labels)}")
+    drawn = [
+        (label, image, [np.asarray(found[i]) for found in maps.values()])
+        for i, (label, image) in enumerate(zip(labels, images, strict=True))
+    ]
+    return _drawn(drawn, [readable(name) for name in maps], draw)
+
+
+def _drawn(
+    rows: Sequence[tuple[str, np.ndarray, Sequence[np.ndarray]]],
+    titles: Sequence[str],
+    draw: Callable[[Axes, np.ndarray], None],
+) -> Figure:
+    """A row a label, its image and its maps; a title over each column of maps."""
+    columns = 1 + len(titles)
+    size = (1.25 * columns + 1.4, 1.25 * len(rows) + 0.5)
+    figure, panels = plt.subplots(len(rows), columns, figsize=size, layout="compressed", squeeze=False)
+    for axes, (label, image, maps) in zip(panels, rows, strict=True):
+        for panel in axes:
+            panel.set(xticks=[], yticks=[])
+            panel.spines[:].set_color("0.8")
+        axes[0].imshow(as_picture(image), interpolation="nearest")
+        axes[0].set_ylabel(label.replace(" ", "\n", 1), rotation=0, ha="right", va="center", fontsize=9)
+        for panel, attribution in zip(axes[1:], maps, strict=True):
+            draw(panel, attribution)
+    for panel, title in zip(panels[0], ["image", *titles], strict=True):
+        panel.set_title(title, fontsize=9)
+    if len(titles) > MANY_MODELS or max(map(len, titles)) > LONG_TITLE:
         _turn_titles(figure, [axes.title for axes in panels[0, 1:]])
     return figure
 

@@ -11,6 +11,8 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
+from saliency_jax.typing import Images, Params
+
 Pictures = Mapping[int, Any] | Sequence[Any] | np.ndarray
 """`pictures[i]` is `[height, width, channel]` with values in [0, 1]; a mapping may hold those alone that are shown."""
 
@@ -83,6 +85,57 @@ def prototype_patches(
         },
         coords={"prototype": np.arange(count), "neighbour": np.arange(neighbours), "side": list(SIDES)},
         attrs={"height": shape[0], "width": shape[1]},
+    )
+
+
+def patches_of_network(
+    model: Any,
+    variables: Params,
+    images: Images,
+    labels: Int[np.ndarray, " n"],
+    sources: Any,
+    *,
+    count: int = 5,
+    image_shape: tuple[int, int] | None = None,
+) -> xr.Dataset:
+    """`prototype_patches` of a network that was projected, measured on its training images.
+
+    Args:
+        model: the `ProtoPNet`.
+        variables: its variables.
+        images: `[n, height, width, channel]`: those it was projected on, as the model takes them.
+        labels: their classes.
+        sources: the patches that the prototypes are, `Fitted.sources` or `Projection.sources`.
+        count: how many nearest images for each prototype; all where there are fewer.
+        image_shape: height and width in pixels that boxes are in; the images' own where None.
+
+    Returns:
+        The Dataset of `prototype_patches`.
+
+    Raises:
+        ValueError: images are no batch of images or not as many as labels, sources speak of other images, count is not
+            positive, or there are no sources, which a network has after its last projection alone.
+        TypeError: images are not floating point.
+
+    Cost: a forward pass over all images, and one for each pair of a prototype and a neighbour.
+    """
+    # Here, since prototypes need Flax and no other figure does.
+    from saliency_jax import prototypes
+
+    if sources is None:
+        raise ValueError("sources must be those of a network that ends in a projection, got None")
+    near = prototypes.nearest_images(model, variables, images, count=min(count, len(images)))
+    own = prototypes.NearestImages(*(np.asarray(array)[:, None] for array in sources))
+    boxes = [prototypes.patch_boxes(model, variables, images, found, image_shape=image_shape) for found in (own, near)]
+    return prototype_patches(
+        np.asarray(prototypes.prototype_classes(model)),
+        own.image[:, 0],
+        boxes[0][:, 0],
+        near.image,
+        boxes[1],
+        near.distance,
+        np.asarray(labels),
+        shape=tuple(images.shape[1:3] if image_shape is None else image_shape),
     )
 
 

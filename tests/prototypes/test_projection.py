@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_prototypes as tiny
 
+from saliency_jax.plotting import patches_of_network
 from saliency_jax.prototypes import ProtoPNet, project
 from saliency_jax.prototypes.duplicates import duplicates
 
@@ -53,6 +54,25 @@ def test_every_prototype_goes_to_the_nearest_patch_of_its_class(distance, batch_
     again = project(model, found.variables, images, LABELS, batch_size=batch_size)
     np.testing.assert_array_equal(places(again.sources), places(found.sources))
     np.testing.assert_array_equal(again.sources.distance, 0)
+
+
+def test_a_prototype_that_is_a_patch_is_nearest_to_that_one_and_all_of_it_is_told_for_the_figures():
+    model, images = model_of(), patches()
+    found = project(model, tiny.drawn_variables(model, images), images, LABELS)
+    told = patches_of_network(model, found.variables, images, LABELS, found.sources, count=99, image_shape=(30, 40))
+    assert told.sizes == {"prototype": 6, "neighbour": 7, "side": 4}
+    np.testing.assert_array_equal(told.prototype_class, CLASS_OF)
+    np.testing.assert_array_equal(told.source, found.sources.image)
+    np.testing.assert_array_equal(told.image[:, 0], found.sources.image)
+    np.testing.assert_array_equal(told.distance[:, 0], 0)
+    np.testing.assert_array_equal(told.box[:, 0], told.source_box)
+    np.testing.assert_array_equal(told.image_class, LABELS[told.image])
+    # A patch of the grid of 3 x 4 has its middle in its tenth of the 30 x 40 pixels.
+    top, bottom, left, right = told.source_box.values.T
+    row, column = 10 * found.sources.row + 5, 10 * found.sources.column + 5
+    assert np.all((top <= row) & (row < bottom) & (left <= column) & (column < right))
+    with pytest.raises(ValueError, match="sources must be those of a network that ends in a projection"):
+        patches_of_network(model, found.variables, images, LABELS, None)
 
 
 @pytest.mark.parametrize("batch_size", [80, 2])
