@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from saliency_jax.typing import Images
 
 MANY_MODELS = 8
 LONG_TITLE = 17
-"""With more columns, or a title of more letters than this, titles are slanted."""
+"""With more columns, or a word of a title with more letters than this, titles are slanted."""
 SLANTED = 0.7
 """The height of a slanted title, in inches."""
 
@@ -114,14 +115,20 @@ def _drawn(
             panel.set(xticks=[], yticks=[])
             panel.spines[:].set_color("0.8")
         axes[0].imshow(as_picture(image), interpolation="nearest")
-        axes[0].set_ylabel(label.replace(" ", "\n", 1), rotation=0, ha="right", va="center", fontsize=9)
+        axes[0].set_ylabel("\n".join(_lines(label)), rotation=0, ha="right", va="center", fontsize=9)
         for panel, attribution in zip(axes[1:], maps, strict=True):
             draw(panel, attribution)
+    narrow = len(titles) > MANY_MODELS or max(len(line) for title in titles for line in _lines(title)) > LONG_TITLE
     for panel, title in zip(panels[0], ["image", *titles], strict=True):
-        panel.set_title(title, fontsize=9)
-    if len(titles) > MANY_MODELS or max(map(len, titles)) > LONG_TITLE:
+        panel.set_title(title if narrow else "\n".join(_lines(title)), fontsize=9)
+    if narrow:
         _turn_titles(figure, [axes.title for axes in panels[0, 1:]])
     return figure
+
+
+def _lines(name: str) -> list[str]:
+    """A name in as many lines as its column is narrow."""
+    return textwrap.wrap(name, LONG_TITLE, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _turn_titles(figure: Figure, titles: Sequence[Text]) -> None:
