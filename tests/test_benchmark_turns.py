@@ -71,3 +71,23 @@ def test_a_first_call_tells_what_it_compiled_and_a_second_compiles_nothing(turns
     assert float(first.value) == float(second.value) == 5
     assert 0 < first.compile_seconds < first.seconds
     assert second.compile_seconds == 0
+
+
+def test_what_is_traced_within_a_trace_counts_once(turns, clock):
+    read = turns.compilation_clock()
+    assert read() == 0
+
+    def told(name, duration, at):
+        clock[0] = at
+        jax.monitoring.record_event_duration_secs(f"/jax/core/compile/{name}", duration)
+
+    told("jaxpr_trace_duration", 2, at=12)
+    told("jaxpr_trace_duration", 1, at=14)
+    assert read() == 3
+    told("jaxpr_trace_duration", 8, at=16)
+    assert read() == 8
+    told("jaxpr_to_mlir_module_duration", 1, at=18)
+    told("backend_compile_duration", 3.5, at=21)
+    told("something_else", 5, at=40)
+    # The last one began half a second before the one before it ended.
+    assert read() == 8 + 1 + 3

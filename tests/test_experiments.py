@@ -81,7 +81,7 @@ def test_parameter_randomization_names_a_bad_option(options, message, tmp_path):
 @pytest.mark.slow
 def test_sweep_benchmark_writes_its_figures(tmp_path):
     module = script("benchmarks/sweep.py")
-    found = module.main(module.Options(images=1, seeds=1, repeats=1, batch=2, out=tmp_path))
+    found = module.main(module.Options(images=1, seeds=1, sweeps=1, repeats=1, batch=2, out=tmp_path))
     # One of 50 makes three explainers; IG's 50 and three single ones beside it, for one model and four random ones.
     assert found["sweep"]["gradients"] >= 5 * (50 + 50 + 3)
     assert found["together"]["ratio"] < 2

@@ -1,6 +1,6 @@
 """Sides of a benchmark timed in turns: what else the machine does meets them alike, and every turn has its own ratio.
 
-A first call, which compiles, is timed by itself; what XLA spends on compilation is told apart.
+A first call, which compiles, is timed by itself; what JAX spends on compilation is told apart.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PAUSE = 0.5
 
 
 class FirstCall(NamedTuple):
-    """What a first call gave, and its seconds, those of XLA's compilation among them."""
+    """What a first call gave, and its seconds, those of compilation among them."""
 
     value: Any
     seconds: float
@@ -51,16 +51,25 @@ def seconds_a_call(call: Callable[[], Any], *, least: float) -> float:
     return (time.perf_counter() - began) / calls
 
 
+COMPILATION = ("jaxpr_trace_duration", "jaxpr_to_mlir_module_duration", "backend_compile_duration")
+"""Tracing, lowering, and XLA itself; a function that is jitted within another is traced within its trace."""
+
+
 def compilation_clock() -> Callable[[], float]:
-    """A clock that reads how long XLA has compiled since it was made; tracing is not compilation."""
-    spent = [0.0]
+    """A clock that reads how long JAX has compiled since it was made: traced, lowered, and compiled by XLA."""
+    spans: list[tuple[float, float]] = []
 
     def listen(event: str, duration_secs: float, **_: Any) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            spent[0] += duration_secs
+        if event.rpartition("/")[2] in COMPILATION:
+            end = time.perf_counter()
+            begin = end - duration_secs
+            # They are told of at their ends: what lies within this one came before it, and counts once.
+            while spans and spans[-1][0] >= begin:
+                spans.pop()
+            spans.append((max(begin, spans[-1][1]) if spans else begin, end))
 
     jax.monitoring.register_event_duration_secs_listener(listen)
-    return lambda: spent[0]
+    return lambda: sum(end - begin for begin, end in spans)
 
 
 def first_call(call: Callable[[], Any], clock: Callable[[], float]) -> FirstCall:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -24,6 +25,9 @@ from saliency_jax.typing import Apply, Explainer, Metric, Params
 
 TRAINED = "trained"
 
+MODELS_KEPT = 512 * 2**20
+"""In bytes: random models that take no more than this, all together, are drawn once."""
+
 OF_MODEL = ("accuracy", "logit_low", "logit_high", "logit_spread")
 """What is reported of each model."""
 
@@ -36,7 +40,7 @@ class Sweep(NamedTuple):
             arguments of `parameter_randomization`, checked.
         stages: the names of the models that are compared with the trained one.
         seeds: the numbers of their draws.
-        randomized: `randomized(seed, stage) -> params`, drawn when they are asked for.
+        randomized: `randomized(seed, stage) -> params`, drawn when they are first asked for.
         explained_class: of a randomized model: "original" for the targets, "argmax" for what it predicts itself.
         compare: the metrics of two batches of maps.
         state: what a model says of labelled images.
@@ -93,6 +97,24 @@ def strongly_typed(params: Params) -> Params:
         return jnp.asarray(leaf, jnp.result_type(leaf)) if jax.typeof(leaf).weak_type else leaf
 
     return jax.tree.map(strong, params)
+
+
+def kept_where_small(
+    randomized: Callable[[int, int], Params], params: Params, *, models: int, most_bytes: int = MODELS_KEPT
+) -> Callable[[int, int], Params]:
+    """`randomized`, whose models are drawn once and kept where all of them together are small.
+
+    Every explainer asks for the same ones. Of a small network the draw of a model costs as much as a hundred gradients;
+    of a large one it costs next to nothing beside them, and all models at once may be more than a device holds.
+
+    Args:
+        randomized: `randomized(seed, stage) -> params`, always the same ones.
+        params: of one model.
+        models: how many there are.
+        most_bytes: what all of them together may take.
+    """
+    size = sum(getattr(leaf, "nbytes", 0) for leaf in jax.tree.leaves(params))
+    return cache(randomized) if models * size <= most_bytes else randomized
 
 
 def measure_models(sweep: Sweep, seed: int) -> xr.Dataset:

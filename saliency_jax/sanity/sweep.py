@@ -19,7 +19,15 @@ from saliency_jax.processes import by_writer, in_step
 from saliency_jax.results import open_run, part
 from saliency_jax.sanity.fingerprint import describe, digest
 from saliency_jax.sanity.measurement import comparison, model_state
-from saliency_jax.sanity.parts import TRAINED, Sweep, measure_explainers, measure_models, measure_null, strongly_typed
+from saliency_jax.sanity.parts import (
+    TRAINED,
+    Sweep,
+    kept_where_small,
+    measure_explainers,
+    measure_models,
+    measure_null,
+    strongly_typed,
+)
 from saliency_jax.sanity.protocols import ExplainedClass
 from saliency_jax.scores import class_count
 from saliency_jax.typing import Apply, Explainer, Images, Metric, Params
@@ -81,7 +89,7 @@ def checked_sweep(
         metrics=metrics,
         stages=stages,
         seeds=seeds,
-        randomized=randomized,
+        randomized=kept_where_small(randomized, params, models=len(seeds) * len(stages)),
         explained_class=explained_class,
         kept_images=min(kept_images, len(images)),
         batch_size=batch_size,

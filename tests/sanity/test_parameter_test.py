@@ -8,6 +8,7 @@ from small_models import CLASSES, LAYERS, apply, case, init, sweep
 
 import saliency_jax as sj
 from saliency_jax.sanity import NULLS, PROTOCOLS
+from saliency_jax.sanity.parts import kept_where_small
 
 STAGES = LAYERS[::-1]
 METRICS = {"spearman": sj.spearman, "pearson": sj.pearson}
@@ -192,3 +193,18 @@ def test_the_null_scores_are_of_partners_that_do_not_belong_to_the_map(whole):
     other = null.sel(null_kind="other_image").values
     assert min(np.abs(other - np.array(row)).max() for row in turned) < 1e-5
     assert (np.abs(null.sel(null_kind=["permuted_pixels", "noise"])) < 5 / np.sqrt(64)).all()
+
+
+@pytest.mark.parametrize("most_bytes, drawn", [(4 * 10 * 6, 6), (4 * 10 * 6 - 1, 12)])
+def test_models_are_drawn_once_where_all_of_them_are_small(most_bytes, drawn):
+    asked = []
+
+    def randomized(seed, stage):
+        asked.append((seed, stage))
+        return {"w": jnp.full(10, 10.0 * seed + stage)}
+
+    kept = kept_where_small(randomized, {"w": jnp.zeros(10), "n": 3}, models=6, most_bytes=most_bytes)
+    for _ in range(2):
+        found = [float(kept(seed, stage)["w"][0]) for seed in range(2) for stage in range(3)]
+        assert found == [0, 1, 2, 10, 11, 12]
+    assert len(asked) == drawn
