@@ -87,15 +87,7 @@ def _torch_cnn(params: Any) -> torch.nn.Sequential:
 
 def squeezenet() -> Network:
     """SqueezeNet 1.1, its ReLUs there as modules."""
-    model = SqueezeNet()
-    return Network(
-        model.apply,
-        lambda key: _with_biases(jax.jit(model.init)(key, jnp.zeros((1, 224, 224, 3))), key),
-        _torch_squeezenet,
-        (224, 224, 3),
-        classes=1000,
-        cam=lambda network: network[-3],
-    )
+    return _of_photographs(SqueezeNet(), _torch_squeezenet, cam=lambda network: network[-3])
 
 
 class TorchFire(torch.nn.Module):
@@ -131,30 +123,18 @@ def _torch_squeezenet(params: Any) -> torch.nn.Sequential:
 
 def resnet50() -> Network:
     """A ResNet-50."""
-    return Network(
-        ResNet50().apply,
-        drawn,
-        torch_resnet50,
-        (224, 224, 3),
-        classes=1000,
-        cam=lambda network: network[-4].relu3,
-    )
+    return _of_photographs(ResNet50(), torch_resnet50, draw=drawn, cam=lambda network: network[-4].relu3)
 
 
 def vit_s() -> Network:
     """The library's ViT-S."""
-    model = ViT(**VITS["vit_small_patch16_224"])
-    no_rule = "Zennit has no rules for attention, LayerNorm and GELU"
-    return Network(
-        model.apply,
-        lambda key: _with_biases(jax.jit(model.init)(key, jnp.zeros((1, 224, 224, 3))), key),
+    return _of_photographs(
+        ViT(**VITS["vit_small_patch16_224"]),
         torch_vit,
-        (224, 224, 3),
-        classes=1000,
         left_out={
             "guided_backprop": "a vision transformer has no ReLU",
             "grad_cam": "its tokens are no spatial activation",
-            "lrp": no_rule,
+            "lrp": "Zennit has no rules for attention, LayerNorm and GELU",
         },
     )
 
@@ -199,6 +179,18 @@ def torch_name(path: str) -> str:
     _, *modules, leaf = path.split("/")
     names = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
     return ".".join([*("fc" if module == "Logits" else module for module in modules), names.get(leaf, leaf)])
+
+
+def _of_photographs(
+    model: Any, torch_model: Callable[[Any], torch.nn.Module], *, draw: Callable | None = None, **more: Any
+) -> Network:
+    """A Linen model of photographs of 224 pixels and a thousand classes."""
+    shape = (224, 224, 3)
+
+    def with_biases(key: jax.Array) -> Any:
+        return _with_biases(jax.jit(model.init)(key, jnp.zeros((1, *shape))), key)
+
+    return Network(model.apply, draw or with_biases, torch_model, shape, classes=1000, **more)
 
 
 def _with_biases(params: Any, key: jax.Array) -> Any:

@@ -12,6 +12,14 @@ from saliency_jax.robustness import lipschitz_estimate, perturbed_images
 TARGETS = jnp.array([0, 2, 1])
 
 
+def estimated(explain, *, apply=hand.apply, params=None, **options):
+    """The estimate of one explainer on the images made by hand, its axis dropped."""
+    params = hand.params() if params is None else params
+    given = {"images": hand.images(), "targets": TARGETS, "key": jax.random.key(0)} | options
+    found = lipschitz_estimate(apply, params, explainers={"one": explain}, **given)
+    return found.isel(explainer=0, drop=True)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("map_norm", "image_norm"), [("l2", "l2"), ("l1", "linf")])
 def test_draws_give_what_numpy_gives_for_the_same_points(map_norm, image_norm):
@@ -26,35 +34,16 @@ def test_draws_give_what_numpy_gives_for_the_same_points(map_norm, image_norm):
             change = hand.gradient(params, x, t) * x - hand.gradient(params, image, t) * image
             by_hand[s, i] = np.linalg.norm(change.ravel(), orders[map_norm])
             by_hand[s, i] /= np.linalg.norm((x - image).ravel(), orders[image_norm])
-    found = lipschitz_estimate(
-        hand.apply,
-        params,
-        images,
-        TARGETS,
-        {"gxi": sj.gradient_times_input},
-        map_norm=map_norm,
-        image_norm=image_norm,
-        kinks=0,
-        ascent=0,
-        **options,
-    )
-    np.testing.assert_allclose(found.lipschitz_estimate.sel(explainer="gxi"), by_hand.max(axis=0), rtol=1e-4)
+    norms = {"map_norm": map_norm, "image_norm": image_norm}
+    found = estimated(sj.gradient_times_input, kinks=0, ascent=0, **norms, **options)
+    np.testing.assert_allclose(found.lipschitz_estimate, by_hand.max(axis=0), rtol=1e-4)
 
 
 @pytest.mark.slow
 def test_ascent_comes_to_the_constant_of_a_linear_model():
     # R = w x has the constant max |w|, along the pixel of that weight.
     params = hand.weights()
-    found = lipschitz_estimate(
-        hand.linear,
-        params,
-        hand.images(),
-        TARGETS,
-        {"gxi": sj.gradient_times_input},
-        key=jax.random.key(0),
-        radius=0.5,
-        ascent=60,
-    ).isel(explainer=0)
+    found = estimated(sj.gradient_times_input, apply=hand.linear, params=params, radius=0.5, ascent=60)
     constants = np.abs(np.asarray(params["weights"], np.float64)).max(axis=0)[np.asarray(TARGETS)]
     assert (found.lipschitz_estimate <= constants * (1 + 1e-5)).all()
     np.testing.assert_allclose(found.lipschitz_estimate, constants, rtol=0.01)
@@ -64,18 +53,7 @@ def test_ascent_comes_to_the_constant_of_a_linear_model():
 @pytest.mark.slow
 def test_the_jump_of_a_gradient_is_found_across_the_nearest_kink_where_draws_miss_it():
     params, images = hand.params(), hand.images()
-    found = lipschitz_estimate(
-        hand.apply,
-        params,
-        images,
-        TARGETS,
-        {"gradient": sj.gradient},
-        key=jax.random.key(0),
-        radius=2.0,
-        gap=1e-3,
-        samples=3,
-        ascent=0,
-    ).isel(explainer=0)
+    found = estimated(sj.gradient, radius=2.0, gap=1e-3, samples=3, ascent=0)
     inputs = np.array([hand.before(params, image) for image in images])
     first, second = (np.asarray(params[name], np.float64) for name in ("first", "second"))
     steep = np.linalg.norm(first, axis=0)
@@ -92,19 +70,7 @@ def test_the_jump_of_a_gradient_is_found_across_the_nearest_kink_where_draws_mis
 def test_kinks_nearer_than_the_gap_make_pairs_that_are_as_far_apart_as_it_in_the_norm_of_the_images():
     params, images = hand.params(), hand.images()
     gap = 0.3
-    found = lipschitz_estimate(
-        hand.apply,
-        params,
-        images,
-        TARGETS,
-        {"gradient": sj.gradient},
-        key=jax.random.key(0),
-        radius=4.0,
-        gap=gap,
-        image_norm="linf",
-        samples=1,
-        ascent=0,
-    ).isel(explainer=0)
+    found = estimated(sj.gradient, radius=4.0, gap=gap, image_norm="linf", samples=1, ascent=0)
     first = np.asarray(params["first"], np.float64)
     steep, pairs = np.linalg.norm(first, axis=0), 0
     for i, (image, target) in enumerate(zip(np.asarray(images, np.float64), np.asarray(TARGETS), strict=True)):
@@ -125,21 +91,11 @@ def test_pairs_closer_than_the_gap_do_not_count():
     def jumping(score, image, key=None):
         return jnp.where(image == 0.5, 0.0, 1.0)
 
-    images = jnp.full((1, *hand.SHAPE), 0.5)
+    linear = {"apply": hand.linear, "params": hand.weights()}
+    one = {"images": jnp.full((1, *hand.SHAPE), 0.5), "targets": jnp.array([0])}
+    gaps = np.array([0.1, 0.01])
     bounds = [
-        float(
-            lipschitz_estimate(
-                hand.linear,
-                hand.weights(),
-                images,
-                jnp.array([0]),
-                {"jumping": jumping},
-                key=jax.random.key(0),
-                radius=0.5,
-                gap=gap,
-                ascent=40,
-            ).lipschitz_estimate.item()
-        )
-        for gap in (0.1, 0.01)
+        estimated(jumping, radius=0.5, gap=float(gap), ascent=40, **linear, **one).lipschitz_estimate.item()
+        for gap in gaps
     ]
-    np.testing.assert_allclose(bounds, np.sqrt(12) / np.array([0.1, 0.01]), rtol=0.1)
+    np.testing.assert_allclose(bounds, np.sqrt(12) / gaps, rtol=0.1)
