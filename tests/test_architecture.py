@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "checkpoints": {"typing"},
     "training": FOUNDATIONS | {"tracing", "checkpoints", "presets"},
     # They read datasets, know what a test calls what it has written there, and enlarge maps as their boxes were found.
-    "plotting": {"sanity", "prototypes"},
+    "plotting": {"typing", "sanity", "prototypes"},
     "report": {"sanity", "plotting", "results"},
     "command_line": TESTING | {"sanity", "plotting", "report", "data"},
     "contract": FOUNDATIONS | {"tracing", "scores"},
