@@ -98,6 +98,14 @@ def test_each_image_has_a_row_and_each_explainer_a_column_of_its_maps():
             np.testing.assert_allclose(shown, found[row].sum(-1))
 
 
+def test_bytes_are_255ths_and_other_values_are_brought_to_colours_by_themselves():
+    maps = {"gradient": np.ones((1, 2, 2, 1))}
+    values = np.array([[[[0], [51]], [[102], [153]]]])
+    for images, largest in ((values.astype(np.uint8), 255), (values / 255, 1), (values.astype(float), 153)):
+        drawn = plotting.explainer_maps(images, maps).axes[0].images[0].get_array()
+        np.testing.assert_allclose(drawn, np.repeat(images[0] / largest, 3, axis=-1), atol=1e-12)
+
+
 @pytest.mark.parametrize(
     "maps, rows, message",
     [

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import matplotlib
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from matplotlib.colors import Colormap, to_rgb
 
 from saliency_jax.plotting.style import COLOURS
@@ -64,12 +64,12 @@ def coloured(attribution: Float[np.ndarray, "height width channel"]) -> Float[np
     return scale.colours(np.ma.masked_invalid(place))[..., :3]
 
 
-def as_picture(image: Float[np.ndarray, "height width channel"]) -> Float[np.ndarray, "height width 3"]:
+def as_picture(image: Shaped[np.ndarray, "height width channel"]) -> Float[np.ndarray, "height width 3"]:
     """An explained image as colours in [0, 1]; brought there where it does not lie there, grey but for three channels.
 
-    Pixels that are not finite are yellow.
+    Bytes are 255ths. Pixels that are not finite are yellow.
     """
-    values = np.asarray(image, np.float64)
+    values = np.asarray(image, np.float64) / (255 if image.dtype == np.uint8 else 1)
     known = np.isfinite(values)
     low, high = values.min(where=known, initial=0.0), values.max(where=known, initial=1.0)
     # Infinity less infinity is nothing to be warned of: the pixel is yellow.
@@ -79,7 +79,8 @@ def as_picture(image: Float[np.ndarray, "height width channel"]) -> Float[np.nda
 
 
 def map_overlay(
-    image: Float[np.ndarray, "height width channel"], attribution: Float[np.ndarray, "map_height map_width map_channel"]
+    image: Shaped[np.ndarray, "height width channel"],
+    attribution: Float[np.ndarray, "map_height map_width map_channel"],
 ) -> Float[np.ndarray, "height width 3"]:
     """A map over its image: the image in light grey, positive values in orange, negative ones in blue.
 

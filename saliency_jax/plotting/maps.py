@@ -74,7 +74,8 @@ def explainer_maps(
     Scales and colours are those of `map_grid`.
 
     Args:
-        images: `[n, height, width, channel]` as they are to be seen: values in [0, 1], or scaled there by themselves.
+        images: `[n, height, width, channel]` as they are to be seen: bytes, values in [0, 1], or others, which each
+            image then brings there by itself.
         maps: explainer -> its maps `[n, height, width, channel]`, as `batched(together(...))` gives them.
         rows: what stands before each image; nothing where not given.
         draw: draws a map in axes, as for `map_grid`.

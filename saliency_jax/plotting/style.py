@@ -66,7 +66,7 @@ def style(name: str, place: int) -> dict[str, Any]:
     }
 
 
-def save(figure: Figure, path: Path, *, vector: Sequence[str] = ()) -> None:
+def save(figure: Figure, path: Path | str, *, vector: Sequence[str] = ()) -> None:
     """Write a figure, as PDF or SVG beside it where that is asked for, and close it.
 
     Texts of vector graphics stay texts: they can be searched and edited. The same figure gives the same bytes.
