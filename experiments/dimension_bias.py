@@ -119,7 +119,7 @@ def report(judged: xr.Dataset, options: Options, text: str) -> None:
         figures={
             "bias.png": (
                 "The estimate against the true dimension, from the fewest points (dashed) to the most (solid).",
-                "A panel for each distribution. All lines leave the diagonal downwards above about 20 dimensions.",
+                "A panel for each distribution; what lies below the diagonal is too low.",
             )
         },
         tables=tables,

@@ -58,6 +58,8 @@ def lesson(judged: xr.Dataset) -> str:
             for d in sorted({high[0], high[-1]})
         ]
         sentences.append(f"Here, {points} points ({DISTRIBUTIONS[distribution]}): {', '.join(told)}.")
+    else:
+        sentences.append("No dimension was as high here.")
     return " ".join(sentences)
 
 

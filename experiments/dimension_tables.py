@@ -21,12 +21,13 @@ ESTIMATORS = {
 WIDTH = 24
 
 
-def table(dataset: xr.Dataset) -> str:
+def table(dataset: xr.Dataset, *, measured_on: str) -> str:
     """A row a layer, a column a network: TwoNN with its interval, the linear dimension, spread and spectrum.
 
     Args:
         dataset: over network, layer and estimator, and over seed where networks were trained several times: values and
             intervals are then means over these.
+        measured_on: what the accuracies are called, by what they were measured on.
     """
     several = "seed" in dataset.dims
     means = dataset[["dimension", "low", "high"]]
@@ -47,7 +48,7 @@ def table(dataset: xr.Dataset) -> str:
         lambda layer, network: _gap(first.sel(layer=layer, network=network)),
     )
     accuracy = dataset.accuracy.mean("seed") if several else dataset.accuracy
-    lines.append(f"{'accuracy':18s}" + "".join(f"{float(x):{WIDTH}.3f}" for x in accuracy))
+    lines.append(f"{measured_on:18s}" + "".join(f"{float(x):{WIDTH}.3f}" for x in accuracy))
     return "\n".join([*lines, *_reasons(dataset), ""])
 
 

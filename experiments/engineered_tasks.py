@@ -180,7 +180,8 @@ def report(dataset: xr.Dataset, centred: xr.Dataset, options: Options, text: str
     tasks = mass["mean"].sel(model=["digit_task", "shape_task"])
     accuracy = {name: f"{float(value):.2f}" for name, value in dataset.attrs.items() if name.startswith("accuracy_")}
     found = [
-        f"The models need their own half: accuracy {accuracy['accuracy_digit_task_without_other_half']} (digits) and "
+        "What the models need of their own half: accuracy "
+        f"{accuracy['accuracy_digit_task_without_other_half']} (digits) and "
         f"{accuracy['accuracy_shape_task_without_other_half']} (shapes) with the other half blank, "
         f"{accuracy['accuracy_digit_task_without_own_half']} and {accuracy['accuracy_shape_task_without_own_half']} "
         f"with their own. No explainer has more than {float(tasks.max()):.0%} of its map's absolute values there."

@@ -124,9 +124,11 @@ def report(dataset: xr.Dataset, options: Options, text: str) -> None:
     names = [str(name) for name in dataset.explainer.values]
     steepness = {name: float(slope.sel(explainer=name)) for name in names}
     jumps = [f"{label(name)} ({value:.2f})" for name, value in steepness.items() if value < JUMP]
-    others = [f"{label(name)} ({value:.2f})" for name, value in steepness.items() if not value < JUMP]
+    others = [f"{label(name)} ({value:.2f})" for name, value in steepness.items() if value >= JUMP]
+    unknown = [label(name) for name, value in steepness.items() if np.isnan(value)]
     drawn = median.by_search.sel(search="samples").isel(gap=1)
-    missed = (median.continuity.isel(gap=1) / drawn).max()
+    missed = float((median.continuity.isel(gap=1) / drawn).max())
+    beyond = f"The other searches find up to {missed:.1f} times what points drawn around the image show."
     head = ["Explainer", *(f"continuity, pairs at least {float(gap):g}" for gap in dataset.gap), "slope", "draws alone"]
     head += ["max-sensitivity", "average sensitivity", "scaled infidelity"]
     rows = []
@@ -140,7 +142,8 @@ def report(dataset: xr.Dataset, options: Options, text: str) -> None:
             f"Maps that jump, where the constant grows as the distance of the pair shrinks (slope): "
             f"{', '.join(jumps) or 'none'}.",
             f"Maps that do so less or not at all: {', '.join(others) or 'none'}.",
-            f"Points drawn around the image miss what other searches find by a factor of up to {float(missed):.0f}.",
+            *([f"Maps without a pair, of which nothing can be said: {', '.join(unknown)}."] if unknown else []),
+            *([beyond] if np.isfinite(missed) else []),
         ],
         options,
         "explanation_continuity.py",

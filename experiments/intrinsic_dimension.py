@@ -5,11 +5,12 @@
 trains the paper's CNN on the embedded part of MNIST, three times on the true labels and once on permuted ones until it
 knows them by heart. Then it measures the intrinsic dimension of training images in every layer of these and of
 untrained networks, with the linear dimension and a Gaussian control beside it, the spectra of some layers, and the last
-hidden layer over the training. About ten minutes on two cores, most of them the permuted labels. It should show about
-13 in the input, no higher dimension in the hidden layers for the true labels, a last hidden layer some dimensions
-higher for the permuted ones, a flat profile up to the logits without training, and spectra without a gap. It trains a
-smaller network on digits whose brightness is shifted at random (MNIST*), too: one dimension of large variance hides the
-others in the input, where 2 are left (3 of 2000 images), and the network finds about 8 again by its second convolution.
+hidden layer over the training. And it trains a smaller network on digits whose brightness is shifted at random, MNIST*.
+About ten minutes on two cores, most of them the permuted labels. It should show about 13 in the input, no higher
+dimension in the hidden layers for the true labels, a last hidden layer some dimensions higher for the permuted ones, a
+flat profile up to the logits without training, and spectra without a gap; of MNIST*, that one dimension of large
+variance hides the others in the input, where 2 are left (3 of 2000 images), and that the network finds about 8 again by
+its second convolution.
 
     python experiments/intrinsic_dimension.py --source idx --data-dir PATH --images 2000
 
@@ -90,9 +91,10 @@ def main(options: Options) -> xr.Dataset:
     title = f"The paper's CNN on {options.images} training images of {what}"
     plotting.save(plotting.dimension_profiles(dataset, repeats="seed", title=title), options.out / "profiles.png")
     plotting.save(plotting.dimension_spectra(dataset.isel(seed=0), title=title), options.out / "spectra.png")
-    written, text = ["results.nc", "results.csv", "profiles.png", "spectra.png"], f"{title}\n\n{table(dataset)}\n"
+    written, text = ["results.nc", "results.csv", "profiles.png", "spectra.png"], f"{title}\n\n"
+    text += f"{table(dataset, measured_on='accuracy on them')}\n"
     if options.epochs:
-        during = results.part(parts, "during training", partial(during_training, options, split))
+        during = results.part(parts, "over the training", partial(during_training, options, split))
         plotting.save(training_figure(during), options.out / "training.png")
         written, text = [*written, "training.png"], text + f"{training_table(during)}\n"
     if options.shifted_steps:
@@ -100,7 +102,8 @@ def main(options: Options) -> xr.Dataset:
         found = results.part(parts, name, partial(of_shifted_digits, options, split))
         title = f"Digits, and digits shifted in brightness by up to {found.attrs['brightness']:g} times their range"
         plotting.save(plotting.dimension_profiles(found, title=title), options.out / "shifted.png")
-        written, text = [*written, "shifted.png"], text + f"{title} (MNIST*), in a smaller CNN\n\n{table(found)}\n"
+        written, text = [*written, "shifted.png"], text + f"{title} (MNIST*), in a smaller CNN\n\n"
+        text += f"{table(found, measured_on='test accuracy')}\n"
     text += f"{dataset.attrs['caution']}\n"
     results.write_bytes(options.out / "table.txt", text.encode())
     figures = {name: said for name, said in DIGIT_FIGURES.items() if name in written}

@@ -96,7 +96,7 @@ def purpose_of(docstring: str) -> Purpose:
     The docstring opens with the question, then gives the command, whose sentence goes on in the next paragraph:
     "trains ... It should show that ...". A list may follow the latter.
     """
-    first, *rest = [part for part in textwrap.dedent(docstring).strip().split("\n\n") if part.strip()]
+    first, *rest = [part for part in textwrap.dedent(docstring).strip().split("\n\n") if part.strip()] or [""]
     question = re.sub(r"\?.*", "?", " ".join(first.split()))
     prose = [" ".join(part.split()) for part in rest if not part.startswith((" ", "- "))]
     done = prose[0].split("It should show")[0].strip() if prose else ""

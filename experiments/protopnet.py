@@ -3,9 +3,9 @@
     python experiments/protopnet.py
 
 trains a convolutional classifier on the embedded part of MNIST, makes its trunk the backbone of a ProtoPNet with five
-prototypes a class, trains that through its stages (warm, joint, projection, last layer), prunes it, and
-trains the last layer again. It should show test accuracies within 3.5 points of the classifier's, and prototypes that
-are all different patches. Two to three minutes on two cores.
+prototypes a class, trains that through its stages (warm, joint, projection, last layer), prunes it, and trains the last
+layer again. Two to three minutes on two cores. It should show test accuracies within 3.5 points of the classifier's,
+and prototypes that are all different patches.
 
 In the folder --out: table.txt (the accuracy at every turn), history.csv (a row an epoch), points-*.png (why an image is
 of its class), prototypes.png and prototypes.html (all of them, on one page). A run that was broken off goes on.

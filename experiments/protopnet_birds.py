@@ -3,10 +3,12 @@
     python experiments/inception_birds.py --trunk PATH.npz --birds PATH.npz
     python experiments/protopnet_birds.py --trunk PATH.npz --birds PATH.npz
 
-The first command completes an Inception v3 for the birds; that network is the plain classifier (0.949 on the 1,500
-test pictures) and its last spatial activation, Mixed_7c, the backbone of the ProtoPNet: 10 prototypes a class, cosine
-distance, 500 in all. Backbone activations are computed once for each view of the training pictures and kept, so that
-two cores train the add-on layers, the prototypes and the last layer in minutes.
+trains a ProtoPNet on the Inception v3 that the first command completes for the birds. That network is the plain
+classifier (0.949 on the 1,500 test pictures) and its last spatial activation, Mixed_7c, the backbone: 10 prototypes a
+class, cosine distance, 500 in all. Backbone activations are computed once for each view of the training pictures and
+kept, so that two cores train the add-on layers, the prototypes and the last layer in minutes. It should show a test
+accuracy of at least 0.80, within 3.5 points of the plain classifier's, and nine in ten prototypes of a patch of their
+own.
 
     python experiments/protopnet_birds.py --trunk PATH.npz --birds PATH.npz --held-out 0.2 \\
         --completed runs/inception_birds_held_out --out runs/protopnet_birds_held_out

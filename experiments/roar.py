@@ -151,10 +151,10 @@ def report(dataset: xr.Dataset, options: Options, text: str) -> None:
     intervals = mean_interval(dataset.accuracy, dims=("seed",))
     names = [str(name) for name in dataset.explainer.values]
     controls = [name for name in names if name in plotting.CONTROLS]
-    least = intervals["low"].sel(explainer=controls).min("explainer")
-    below = intervals["high"].sel(explainer=[name for name in names if name not in controls]) < least
     found = []
     if controls:
+        least = intervals["low"].sel(explainer=controls).min("explainer")
+        below = intervals["high"].sel(explainer=[name for name in names if name not in controls]) < least
         which = below.explainer.values[below.any("fraction").values]
         found.append(f"Trained anew, less accurate than by {spoken(controls)}: {spoken(which)}.")
         for name in map(str, which):

@@ -135,7 +135,7 @@ def report(dataset: xr.Dataset, options: Options, text: str) -> None:
     found = [
         f"{int(better.sum())} of {others.sizes['explainer']} explainers are better than a random order of the patches."
     ]
-    if others.sizes["explainer"]:
+    if others.sizes["explainer"] and float(others.gain[0]) > 0:
         best = others.isel(explainer=0)
         found.append(
             f"The best is {label(str(best.explainer.item()))}, better by {float(best.gain):.3f} "
@@ -148,7 +148,8 @@ def report(dataset: xr.Dataset, options: Options, text: str) -> None:
             f"{float(one[mean]):.3f} [{float(one[low]):.3f}, {float(one[high]):.3f}]"
             for mean, low, high in (("mean", "low", "high"), ("gain", "gain_low", "gain_high"))
         ]
-        rows.append([label(str(name)), *intervals, f"{float(one.better):.0%}"])
+        beside = ["", ""] if name == RANDOM else [intervals[1], f"{float(one.better):.0%}"]
+        rows.append([label(str(name)), intervals[0], *beside])
     write_findings(
         found,
         options,

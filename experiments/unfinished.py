@@ -49,6 +49,9 @@ def run(
             if finished_files(path.parent):
                 results.write_bytes(path, _page(options, script, docstring, path.parent).encode())
         raise
+    if begun and not _has_ended(path):
+        # What was asked for has no page.
+        path.unlink(missing_ok=True)
 
 
 def finished_files(folder: Path) -> list[str]:
@@ -59,7 +62,7 @@ def finished_files(folder: Path) -> list[str]:
 
 def _is_free(page: Path, by: str) -> bool:
     """Whether there is no page, or one that says that the run of this command has not ended."""
-    return not page.is_file() or (not _has_ended(page) and escape(by, quote=False) in page.read_text("utf-8"))
+    return not page.is_file() or (not _has_ended(page) and f">{escape(by, quote=False)}<" in page.read_text("utf-8"))
 
 
 def _has_ended(page: Path) -> bool:

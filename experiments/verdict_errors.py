@@ -109,7 +109,8 @@ def report(found: xr.Dataset, options: Options, text: str) -> None:
         figures={
             "rates.png": (
                 "How often a map is found to depend on the model, over the share of gradient in it.",
-                "Three panels of rising lines, one for each number of images; the tables have their points.",
+                "A panel for each thing that gradient is mixed with, a line for each number of images; the points are "
+                "in the tables.",
             )
         },
         tables=[

@@ -26,7 +26,10 @@ CACHE = 32 << 20
 
 
 def images_at_once() -> int:
-    """How many images `batched` explains together by default: few on a CPU, where larger chunks leave the cache."""
+    """How many images are explained together by default: few on a CPU, where larger chunks leave the cache.
+
+    `batched` takes up to four times as many of a network so small that they stay there.
+    """
     return 16 if jax.default_backend() == "cpu" else 64
 
 
@@ -80,7 +83,8 @@ def batched(
 
     Image i is explained with the key `fold_in(key, i)`, so that the maps do not depend on the chunks or the devices.
     The whole batch is one program, compiled once for each shape; chunks follow one another inside it. Where a device
-    runs out of memory they are halved, with a `ChunkHalvedWarning`, for this call and all later ones.
+    runs out of memory they are halved, with a `ChunkHalvedWarning`, for this call and all later ones of as
+    many images.
 
     Args:
         explain: `explain(score, image, key=None) -> map`, or several of them `together`, as `{name: map}`.

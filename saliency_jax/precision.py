@@ -36,11 +36,12 @@ def in_precision(apply: Apply, dtype: Any) -> Apply:
         precision = jnp.dtype(dtype)
     except TypeError as error:
         raise TypeError(f"dtype must be a floating point dtype, got {dtype!r}") from error
-    if not jnp.issubdtype(precision, jnp.floating):
-        raise TypeError(f"dtype must be a floating point dtype, got {precision}")
+    # NumPy takes None for float64.
+    if dtype is None or not jnp.issubdtype(precision, jnp.floating):
+        raise TypeError(f"dtype must be a floating point dtype, got {dtype}")
 
     def rounded(leaf: Any) -> Any:
-        return leaf.astype(precision) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else leaf
+        return jnp.asarray(leaf, precision) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else leaf
 
     def apply_rounded(params: Params, images: Images) -> Array:
         logits = apply(jax.tree.map(rounded, params), images.astype(precision))

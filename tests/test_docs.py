@@ -1,7 +1,6 @@
 """The README and the pages in docs/: every example runs, and what the pages are made with does what it says."""
 
 import ast
-import contextlib
 import importlib.util
 import inspect
 import xml.etree.ElementTree as ET
@@ -50,13 +49,16 @@ def run(page, given, larger=lambda source: {}):
 
 
 def said_values(source):
-    """Expressions of a program with the literal in the comment behind them."""
+    """Expressions of a program with the literal in the comment behind them.
+
+    What begins like a literal has to be one: a slip in it must not make the example a mere remark.
+    """
     lines = source.splitlines()
     for node in ast.parse(source).body:
         comment = lines[node.end_lineno - 1][node.end_col_offset :].strip()
-        if isinstance(node, ast.Expr) and comment:
-            with contextlib.suppress(SyntaxError, ValueError):
-                yield ast.unparse(node), ast.literal_eval(comment.removeprefix("#").strip())
+        said = comment.removeprefix("#").strip()
+        if isinstance(node, ast.Expr) and said[:1] in tuple("\"'[({0123456789"):
+            yield ast.unparse(node), ast.literal_eval(said)
 
 
 @pytest.mark.usefixtures("little_optimization")

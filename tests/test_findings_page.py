@@ -221,10 +221,14 @@ SCRIPTS = sorted(path for path in EXPERIMENTS.glob("*.py") if 'if __name__ == "_
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
 def test_every_experiment_ends_in_a_page_and_its_docstring_says_what_is_asked_and_expected(path):
-    docstring = ast.get_docstring(ast.parse(path.read_text()), clean=False)
+    source = path.read_text()
+    # Whatever ends a run, there is a page.
+    assert re.search(rf"^    run\(main, .*\"{path.name}\", __doc__", source, re.MULTILINE)
+    docstring = ast.get_docstring(ast.parse(source), clean=False)
+    assert "In the folder" in docstring
     assert re.search(r"\b(report|prototypes)\.html\b", docstring.split("In the folder")[-1])
     purpose = purpose_of(docstring)
     assert purpose.question.endswith("?")
-    if "prototypes.html" not in docstring:
-        assert re.search(r"[.)]$", purpose.asked) and purpose.expected
-        assert all(re.search(r"[.)]$", text) for text in purpose.expected)
+    assert re.search(r"[.)]$", purpose.asked) and purpose.expected
+    assert purpose.asked.split("experiment ")[1][0].islower()
+    assert all(re.search(r"[.)]$", text) for text in purpose.expected)

@@ -146,7 +146,7 @@ def test_intrinsic_dimension_small_ones_are_found_large_ones_are_missed_and_trai
 def test_prototypes_are_training_patches_and_their_points_sum_to_the_logit(run):
     expression = """{
         "accuracy": evaluate(model.apply, fitted.variables, test_set.images, test_set.labels),
-        "nearest": float(near.distance[:, 0].max()),
+        "nearest": float(patches.distance[:, 0].max()),
         "missed": float(abs(explained.points.sum("rank") + explained.others - explained.logit).max()),
     }"""
     found, _ = run("05", expression, figures=2)

@@ -54,8 +54,8 @@ def _numbers(row: dict[str, Any]) -> str:
 
 
 def figure(found: dict[str, Any]) -> Figure:
-    """Times faster than the peer, with the range of the turns; a colour a network."""
-    rows = [row for row in found["rows"] if "skipped" not in row]
+    """Times faster than the peer where both compute the same, with the range of the turns; a colour a network."""
+    rows = [row for row in found["rows"] if row.get("agree")]
     networks = list(dict.fromkeys(row["network"] for row in rows))
     whole, axes = plt.subplots(figsize=(7.5, 1.2 + 0.26 * len(rows)), layout="constrained")
     for place, row in enumerate(rows):

@@ -33,6 +33,7 @@ class Network(NamedTuple):
         classes: how many logits.
         cam: of the PyTorch module, the one whose result is the last spatial activation.
         left_out: explainer -> why the two sides are not compared.
+        needs: packages that the PyTorch module needs beside torch.
     """
 
     apply: Callable
@@ -42,6 +43,7 @@ class Network(NamedTuple):
     classes: int
     cam: Callable[[Any], torch.nn.Module] | None = None
     left_out: Mapping[str, str] = {}
+    needs: tuple[str, ...] = ()
 
     @property
     def params(self) -> Any:
@@ -158,6 +160,7 @@ def inception_v3() -> Network:
         classes=1000,
         cam=lambda network: network.Mixed_7c,
         left_out={"guided_backprop": functional, "lrp": functional},
+        needs=("torchvision",),
     )
 
 

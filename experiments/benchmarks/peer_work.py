@@ -14,6 +14,10 @@ from peer_networks import NETWORKS, ONE_PASS, SAMPLED, Network
 
 import saliency_jax as sj
 
+INSTALLED = frozenset(
+    name for name in ("captum", "zennit", "quantus", "skdim", "torchvision") if find_spec(name) is not None
+)
+"""Looked up before Zennit's import, which puts a stand-in for torchvision where that is missing."""
 GRADIENTS = {"gradient": 1, "guided_backprop": 1, "integrated_gradients": 64, "smoothgrad": 50}
 """How many gradients an explainer's map is made of, where it is made of gradients."""
 OF_MAPS = ("captum", "zennit")
@@ -73,7 +77,7 @@ class Work(NamedTuple):
 
     def missing(self) -> str | None:
         """Why this row is skipped, or None where it is not."""
-        absent = [name for name in self.needs if find_spec(name) is None]
+        absent = [name for name in self.needs if name not in INSTALLED]
         return f"{', '.join(absent)} is not installed" if absent else self.reason
 
 
@@ -101,7 +105,7 @@ def all_work(
         if cascades:
             count, asked = CASCADES[name]
             sides = partial(_cascade, network, asked, count)
-            yield Work("cascade", name, count, "Quantus", OF_QUANTUS, sides, compiles=True)
+            yield Work("cascade", name, count, "Quantus", (*OF_QUANTUS, *network.needs), sides, compiles=True)
         if cascades and name == "mnist_cnn":
             sides = partial(_smooth_mprt, network)
             yield Work("smooth MPRT", name, SMOOTH_IMAGES, "Quantus", OF_QUANTUS, sides, compiles=True)
@@ -145,7 +149,7 @@ def _map(
         )
 
     peer = "Zennit" if name == "lrp" else "Captum as it comes" if settings else "Captum"
-    return Work(name, network_name, batch, peer, OF_MAPS, sides, network.left_out.get(name))
+    return Work(name, network_name, batch, peer, (*OF_MAPS, *network.needs), sides, network.left_out.get(name))
 
 
 def _of_gradient(network: Network) -> float:

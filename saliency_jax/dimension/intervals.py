@@ -22,10 +22,10 @@ SHARED = 1.6
 line and by likelihood."""
 
 
-def least_shared(neighbours: int) -> float:
-    """How many times the independent points' variance the variance is at least, by the neighbours that are looked at.
+def shared_by_sums(neighbours: int) -> float:
+    """How many times the independent points' variance that of Levina and Bickel's sums is in many dimensions.
 
-    2 - C(2k - 2, k - 1) / 4^(k - 1): 1.5 for k = 2, 1.73 for 5, 1.87 for 20, near 2 for many; no less than SHARED.
+    2 - C(2k - 2, k - 1) / 4^(k - 1): 1.5 for k = 2, 1.73 for 5, 1.87 for 20, near 2 for many.
     Two points that are among each other's k nearest share one distance. In the limit of many dimensions that is all
     that points share, and what a point adds, the sum over j < k of log(r_k / r_j), has the part
     1 - C(2k - 2, k - 1) / 4^(k - 1) of its variance from single distances: each counts for both of its points.
@@ -33,19 +33,20 @@ def least_shared(neighbours: int) -> float:
     Args:
         neighbours: k.
     """
-    return max(SHARED, 2 - math.comb(2 * neighbours - 2, neighbours - 1) / 4 ** (neighbours - 1))
+    return 2 - math.comb(2 * neighbours - 2, neighbours - 1) / 4 ** (neighbours - 1)
 
 
-def variance(influences: Array, indices: Array) -> Array:
+def variance(influences: Array, indices: Array, *, least: float = SHARED) -> Array:
     """The variance of an estimate from its points' influences.
 
     sum over points m of (sum over i that have m in their neighbourhood of psi_i)^2 / (k + 1), a neighbourhood being the
     point and its k neighbours: two points are counted as dependent in the proportion of the neighbourhoods that they
-    share. In high dimensions dependence reaches beyond, so that it is no less than `least_shared` times sum psi_i^2.
+    share. In high dimensions dependence reaches beyond, so that it is no less than `least` times sum psi_i^2.
 
     Args:
         influences: psi, what the estimate gains by each point, `[point]`; 0 for a point that is not used.
         indices: the neighbours that each point's part is made of, `[point, k]`.
+        least: how many times the independent points' variance it is at least.
 
     Returns:
         A scalar.
@@ -56,7 +57,7 @@ def variance(influences: Array, indices: Array) -> Array:
     psi = jnp.where(influences == 0, 0, influences - influences.sum() / jnp.maximum((influences != 0).sum(), 1))
     neighbourhoods = psi.at[indices].add(jnp.broadcast_to(psi[:, None], indices.shape))
     shared = jnp.square(neighbourhoods).sum() / (indices.shape[1] + 1)
-    return jnp.maximum(shared, least_shared(indices.shape[1]) * jnp.square(psi).sum())
+    return jnp.maximum(shared, least * jnp.square(psi).sum())
 
 
 def check_confidence(confidence: float) -> None:

@@ -12,7 +12,7 @@ from jax import Array
 
 from saliency_jax.checks import check_integer
 from saliency_jax.dimension.correlation import uniformity
-from saliency_jax.dimension.intervals import check_confidence, interval, variance
+from saliency_jax.dimension.intervals import SHARED, check_confidence, interval, shared_by_sums, variance
 from saliency_jax.dimension.points import NoDimension
 from saliency_jax.dimension.result import Dimension, distinct_neighbours_of
 
@@ -70,5 +70,5 @@ def estimate(distances: Array, indices: Array, *, neighbours: int) -> tuple[Arra
     d = (neighbours - 1) / sums.mean()
     influences = d * (1 - sums / sums.mean()) / len(sums)
     model = jnp.sort(jax.scipy.special.gammainc(neighbours - 1.0, d * sums))
-    spread = variance(influences, indices[:, :neighbours])
+    spread = variance(influences, indices[:, :neighbours], least=max(SHARED, shared_by_sums(neighbours)))
     return d, spread, uniformity(model, len(model)), distances.mean()

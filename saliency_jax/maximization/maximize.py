@@ -165,7 +165,7 @@ def start(shape_or_image: Any, parameterization: Parameterization, key: Any) -> 
     if _is_shape(shape_or_image):
         shape = tuple(int(size) for size in shape_or_image)
         if not shape or min(shape) < 1:
-            raise ValueError(f"shape_or_image, as a shape must have positive sizes, got {shape}")
+            raise ValueError(f"shape_or_image must have positive sizes where it is a shape, got {shape}")
         code = parameterization.init(key, shape)
     else:
         check_image(shape_or_image, "shape_or_image")

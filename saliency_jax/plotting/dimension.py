@@ -100,8 +100,10 @@ def dimension_spectra(
         title: what was measured.
 
     Raises:
-        ValueError: a layer is not there, or the dataset has several further axes.
+        ValueError: a layer or the spectra are not there, or the dataset has several further axes.
     """
+    if "spectrum" not in dataset:
+        raise ValueError("dataset must have the variable spectrum, which an earlier version did not measure")
     found = [str(name) for name in dataset.layer.values]
     if layers is None:
         last = len(found) - 1

@@ -81,9 +81,12 @@ def explainer_maps(
         draw: draws a map in axes, as for `map_grid`.
 
     Raises:
-        ValueError: there is no explainer, its maps are not one for each image, or rows do not name each.
+        ValueError: images are no batch of images, there is no explainer, its maps are not one for each image, or rows
+            do not name each.
     """
     images = np.asarray(images)
+    if images.ndim != 4:
+        raise ValueError(f"images must be [n, height, width, channel], got shape {images.shape}")
     if not maps:
         raise ValueError("maps must be of one explainer at least, got none")
     for name, found in maps.items():

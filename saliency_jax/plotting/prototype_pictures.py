@@ -113,17 +113,26 @@ def patches_of_network(
         The Dataset of `prototype_patches`.
 
     Raises:
-        ValueError: images are no batch of images or not as many as labels, sources speak of other images, count is not
-            positive, or there are no sources, which a network has after its last projection alone.
-        TypeError: images are not floating point.
+        ValueError: images are no batch of images or not as many as labels, sources speak of other images or of another
+            number of prototypes, or count is not positive.
+        TypeError: images are not floating point, or sources are none, such as before a last projection.
 
     Cost: a forward pass over all images, and one for each pair of a prototype and a neighbour.
     """
     # Here, since prototypes need Flax and no other figure does.
     from saliency_jax import prototypes
 
-    if sources is None:
-        raise ValueError("sources must be those of a network that ends in a projection, got None")
+    if not isinstance(sources, prototypes.Sources):
+        kind = type(sources).__name__
+        raise TypeError(f"sources must be those of a network that ends in a projection, Fitted.sources, got {kind}")
+    numbers = np.asarray(sources.image)
+    if len(numbers) != len(prototypes.prototype_classes(model)) or not 0 <= numbers.min() <= numbers.max() < len(
+        images
+    ):
+        raise ValueError(
+            f"sources must give each prototype one of the {len(images)} images, got {len(numbers)} from "
+            f"{numbers.min()} to {numbers.max()}"
+        )
     near = prototypes.nearest_images(model, variables, images, count=min(count, len(images)))
     own = prototypes.NearestImages(*(np.asarray(array)[:, None] for array in sources))
     boxes = [prototypes.patch_boxes(model, variables, images, found, image_shape=image_shape) for found in (own, near)]

@@ -29,6 +29,10 @@ def check_variables(model: ProtoPNet, variables: Any) -> None:
     shape = jnp.shape(params["prototype_vectors"])
     if shape != (count, model.depth):
         raise ValueError(f"variables must hold {count} prototypes of depth {model.depth}, got shape {shape}")
+    last = params["last_layer"]
+    kernel = jnp.shape(last["kernel"]) if isinstance(last, Mapping) and "kernel" in last else None
+    if kernel != (count, model.classes):
+        raise ValueError(f"variables must hold a last layer's kernel of shape {(count, model.classes)}, got {kernel}")
 
 
 def check_count(value: Any, argument: str, unit: str = "") -> None:

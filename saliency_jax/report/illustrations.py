@@ -68,6 +68,8 @@ def _png(illustration: Illustration, place: int) -> bytes:
         if not said.strip():
             raise ValueError(f"{name} must have a {part}, got {said!r}")
     content = illustration.content
+    if not isinstance(content, bytes | Figure):
+        raise TypeError(f"content must be a PNG file's bytes or a figure, got {type(content).__name__}")
     if isinstance(content, Figure):
         file = io.BytesIO()
         content.savefig(file, format="png", dpi=DPI)

@@ -71,8 +71,10 @@ def test_a_prototype_that_is_a_patch_is_nearest_to_that_one_and_all_of_it_is_tol
     top, bottom, left, right = told.source_box.values.T
     row, column = 10 * found.sources.row + 5, 10 * found.sources.column + 5
     assert np.all((top <= row) & (row < bottom) & (left <= column) & (column < right))
-    with pytest.raises(ValueError, match="sources must be those of a network that ends in a projection"):
+    with pytest.raises(TypeError, match="sources must be those of a network that ends in a projection"):
         patches_of_network(model, found.variables, images, LABELS, None)
+    with pytest.raises(ValueError, match="sources must give each prototype one of the 2 images"):
+        patches_of_network(model, found.variables, images[:2], LABELS[:2], found.sources)
 
 
 @pytest.mark.parametrize("batch_size", [80, 2])
