@@ -70,7 +70,7 @@ def test_the_examples_of_a_page_run_as_they_stand(page):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("little_optimization")
-def test_the_examples_of_the_readme_run(tmp_path, monkeypatch):
+def test_the_examples_of_the_readme_run_on_small_stand_ins(tmp_path, monkeypatch):
     given = docs_setup.for_the_readme(tmp_path, monkeypatch)
     # An ellipsis in a dictionary stands for more of the same.
     page = tmp_path / "README.md"

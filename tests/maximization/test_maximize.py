@@ -233,7 +233,11 @@ def test_a_weight_of_no_number_stays_no_number(key):
         ({"score": lambda x: jnp.float32(3)}, ValueError, "score must depend on the image"),
         ({"score": lambda x: jax.lax.stop_gradient(x).sum()}, ValueError, "score must depend on the image"),
         ({"score": lambda x: x}, TypeError, "score must give one real"),
-        ({"shape_or_image": (4, 0, 1)}, ValueError, r"shape_or_image must have positive sizes where it is a shape, got \(4, 0, 1\)"),
+        (
+            {"shape_or_image": (4, 0, 1)},
+            ValueError,
+            r"shape_or_image must have positive sizes where it is a shape, got \(4, 0, 1\)",
+        ),
         ({"shape_or_image": np.zeros((2, 2, 1), int)}, TypeError, "image must be floating point"),
         ({"shape_or_image": np.full((2, 2, 1), np.nan, np.float32)}, ValueError, "image must be finite"),
         ({"steps": 0}, ValueError, "steps must be at least 1"),
