@@ -41,7 +41,7 @@ def test_intrinsic_dimension_writes_what_it_prints_and_goes_on_from_it(tmp_path,
     assert f"{value:.1f} [" in printed and "above about 20 are lower bounds" in printed
     accuracy = stored.accuracy.values
     assert accuracy[1].min() > 0.95 > 0.5 > accuracy[0].max()
-    during = read_dataset(tmp_path / "parts" / "during%20training.nc")
+    during = read_dataset(tmp_path / "parts" / "over%20the%20training.nc")
     assert during.epoch.values.tolist() == [0, 2]
     assert float(during.accuracy.sel(epoch=2)) > 0.8 > float(during.accuracy.sel(epoch=0))
     star = read_dataset(tmp_path / "parts" / "shifted%20digits%205.nc")
