@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from saliency_jax.command_line import main
-from saliency_jax.command_line.outcome import all_pass
+from saliency_jax.command_line.outcome import all_pass, outcome_lines
 from saliency_jax.command_line.user_images import classes_to_explain, read_pictures, scaled
 from saliency_jax.command_line.user_model import load_model
 from saliency_jax.data.images import from_folder
@@ -140,6 +140,9 @@ def test_an_undecided_explainer_does_not_pass(checked, out):
     few = verdicts(read_dataset(out / "results.nc").isel(image=slice(2)))
     assert few.verdict.sel(explainer="gradient").item() == "undecided"
     assert not all_pass(few, ["gradient"])
+    assert outcome_lines(few, ["gradient"])[-1].startswith("undecided: too little was measured; more images")
+    dead = few.assign(dead_models=few.dead_models + 1)
+    assert outcome_lines(dead, ["gradient"])[-1].endswith(f"{int(dead.dead_models.sum())} random models were dead")
 
 
 def test_another_run_in_the_folder_is_not_overwritten(passed, model, pictures, capsys):

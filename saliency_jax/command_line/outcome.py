@@ -10,7 +10,7 @@ from typing import Any
 import xarray as xr
 
 from saliency_jax.plotting.style import CONTROLS, readable
-from saliency_jax.sanity.verdicts import DEPENDS, NO_DEPENDENCE
+from saliency_jax.sanity.verdicts import DEPENDS, NO_DEPENDENCE, UNDECIDED
 
 NUMBERS = {
     "similarity": "similarity",
@@ -45,6 +45,10 @@ def outcome_lines(found: xr.Dataset, chosen: Collection[str]) -> list[str]:
         cells = [_effect(one.sel(metric=metric)) for metric in metrics]
         lines.append(f"{sign:5s}{label:31s}{verdict:22s}" + "".join(f"{cell:>22s}" for cell in cells))
     lines.append("effect: 0 where the map is unchanged, 1 where it is as another image's map [95% interval]")
+    if (found.verdict == UNDECIDED).any():
+        dead = int(found.dead_models.sum())
+        why = f"{dead} random models were dead" if dead else "more images, or more --seeds, may decide it"
+        lines.append(f"undecided: too little was measured; {why}")
     return lines
 
 
