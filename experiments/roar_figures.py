@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from grids import picture_grid
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tables import cell, constant_map_lines
@@ -65,13 +66,7 @@ def _lengths(mean: np.ndarray, interval: xr.Dataset) -> np.ndarray:
 def pictures(dataset: xr.Dataset) -> Figure:
     """The first test image without what each explainer ranks highest: a row an explainer, a column a fraction."""
     names, fractions = [str(x) for x in dataset.explainer.values], dataset.fraction.values
-    figure, panels = plt.subplots(
-        len(names),
-        1 + len(fractions),
-        figsize=(1.25 * (1 + len(fractions)) + 1.4, 1.25 * len(names) + 0.3),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, panels = picture_grid(len(names), 1 + len(fractions), beside=1.4, above=0.3)
     for row, name in enumerate(names):
         shown = [dataset.images[0], *dataset.removed.sel(explainer=name).isel(kept_image=0)]
         for axes, picture in zip(panels[row], shown, strict=True):

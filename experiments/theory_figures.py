@@ -8,6 +8,7 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
+from grids import picture_grid
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -139,13 +140,7 @@ def recovery_maps(dataset: xr.Dataset) -> Figure:
     """The first digit's maps: a row for each network and explainer, a column for each number of filters."""
     rows = [(network, name) for network in dataset.network.values for name in dataset.explainer.values]
     counts = dataset.filters.values
-    figure, panels = plt.subplots(
-        len(rows),
-        1 + len(counts),
-        figsize=(1.25 * (1 + len(counts)) + 2.4, 1.25 * len(rows) + 0.5),
-        layout="constrained",
-        squeeze=False,
-    )
+    figure, panels = picture_grid(len(rows), 1 + len(counts), beside=2.4, above=0.5)
     for (network, name), axes in zip(rows, panels, strict=True):
         _show(axes[0], dataset.images[0, ..., 0], "", cmap="gray")
         label = f"{NETWORK_TITLES.get(network, network)}\n{plotting.readable(name)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pages import PAGE, command, purpose_of, settings_of
 
@@ -13,7 +13,16 @@ from saliency_jax import results
 from saliency_jax.processes import is_writer
 from saliency_jax.report import findings_page, finished_parts, sanity_page
 
-Options = TypeVar("Options")
+
+class WithFolder(Protocol):
+    """Options of an experiment."""
+
+    @property
+    def out(self) -> Path:
+        """The folder of the results."""
+
+
+Options = TypeVar("Options", bound=WithFolder)
 
 NOT_ENDED = "This run has not ended: it still goes on, or it was broken off."
 MISSING = ("the answer, the figures and the numbers, all of which are made at the end",)
@@ -31,12 +40,12 @@ def run(
 
     Args:
         main: the experiment.
-        options: its options, a dataclass whose field `out` is the folder of the results.
+        options: its options, a dataclass.
         script: its file name.
         docstring: its own, `__doc__`.
         page: where its own page will be, in that folder.
     """
-    path: Path = options.out / page  # type: ignore[attr-defined]
+    path = options.out / page
     begun = is_writer() and _is_free(path, command(options, script))
     if begun:
         path.parent.mkdir(parents=True, exist_ok=True)
