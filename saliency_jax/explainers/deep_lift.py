@@ -123,7 +123,7 @@ def _mean_gradient(site: Site, cotangent: Array) -> tuple[Array, ...]:
         return jax.vjp(site.function, *between)[1](cotangent)
 
     gradients = jax.lax.map(at, jnp.asarray(points))
-    return tuple(jnp.tensordot(jnp.asarray(weights, g.dtype), g, 1) for g in gradients)
+    return tuple(jnp.tensordot(jnp.asarray(weights, g.dtype), g, 1, precision="highest") for g in gradients)
 
 
 _RULES: dict[str, BackwardRule] = {

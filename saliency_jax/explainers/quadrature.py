@@ -8,6 +8,9 @@ import numpy as np
 
 from saliency_jax.checks import check_integer
 
+ONE_KINK = "one_kink"
+"""The rule of `integrated_gradients` that no points and weights fixed beforehand can express."""
+
 
 def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """The points in [0, 1] and the weights of a rule of `steps` points, in float64.
@@ -18,7 +21,7 @@ def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """
     check_integer(steps, "steps")
     if not isinstance(rule, str) or rule not in QUADRATURES:
-        raise ValueError(f"rule must be one of {sorted(QUADRATURES)}, got {rule!r}")
+        raise ValueError(f"rule must be one of {sorted([*QUADRATURES, ONE_KINK])}, got {rule!r}")
     least = 2 if rule in ("trapezoid", "paper") else 1
     if steps < least:
         raise ValueError(f"steps must be at least {least} for rule {rule!r}, got {steps}")

@@ -1,6 +1,6 @@
 """The inside of any JAX function, read from its jaxpr."""
 
-from saliency_jax.tracing.acceleration import accelerated_gradient, fast_pooling
+from saliency_jax.tracing.acceleration import accelerated_gradient, accelerated_value_and_gradient, fast_pooling
 from saliency_jax.tracing.block_outputs import block_outputs
 from saliency_jax.tracing.canonical import canonical_convolutions
 from saliency_jax.tracing.compilation import compiled
@@ -15,6 +15,7 @@ __all__ = [
     "Site",
     "Tap",
     "accelerated_gradient",
+    "accelerated_value_and_gradient",
     "activations",
     "block_outputs",
     "blocks",
