@@ -18,6 +18,8 @@ POSITIVE, NEGATIVE = to_rgb(COLOURS[1]), to_rgb(COLOURS[0])
 DARKEST = 0.45
 """Of an image below a map."""
 PERCENTILE = 99
+SAME = 1e-5
+"""Of the limit: a map whose values differ by no more is constant, but for rounding."""
 LUMA = (0.299, 0.587, 0.114)
 """Of red, green and blue, as ITU-R BT.601 weighs them."""
 
@@ -43,7 +45,8 @@ def map_scale(attribution: Float[np.ndarray, "height width channel"]) -> Scale:
 
     The limit is the 99th percentile of the absolute values, so that a few pixels do not make all others pale; the
     largest value where that percentile is 0, and 1 where the map is blank or nothing in it is finite. Values beyond
-    the limit have the last colour.
+    the limit have the last colour. Of a constant map it is twice the value: nothing in it stands out, and an even half
+    tone says so.
 
     Args:
         attribution: a map, whatever its numbers.
@@ -52,6 +55,8 @@ def map_scale(attribution: Float[np.ndarray, "height width channel"]) -> Scale:
     known = np.isfinite(flat)
     size = np.abs(flat[known]) if known.any() else np.ones(1)
     limit = float(np.percentile(size, PERCENTILE)) or float(size.max()) or 1.0
+    if flat[known].size and np.ptp(flat[known]) <= SAME * limit and size.any():
+        limit *= 2
     signed = bool((flat[known] < 0).any())
     colours = matplotlib.colormaps["RdBu_r" if signed else "Greys"].with_extremes(bad=NOT_FINITE)
     return Scale(np.where(known, flat, np.nan), -limit if signed else 0.0, limit, colours)
