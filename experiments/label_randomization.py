@@ -10,7 +10,7 @@ absolute values of integrated gradients and gradient x input agree on digits wha
     python experiments/label_randomization.py --source idx --data-dir PATH --images 100
 
 with --dataset fashion_mnist and with --model mlp as well, is the paper's test, on all 60,000 images. Their permuted
-labels need an accelerator or hours; the training keeps checkpoints, and the same command goes on with it.
+labels take the CNN an hour on two cores; the training keeps checkpoints, and the same command goes on with it.
 
 In the folder --out: results.nc (an xarray Dataset), results.csv (a row a measurement), bars.png, maps.png, table.txt,
 report.html (all of it for a browser); parts/ holds what is finished. --vector pdf svg adds the figures for a paper.

@@ -52,10 +52,10 @@ PRESETS: dict[str, Training] = {
     "demo_mlp": Training(steps=200, learning_rate=5e-4, schedule="cosine"),
     "memorize_cnn": Training(steps=3_500, batch_size=100, learning_rate=1e-3, schedule="cosine"),
     "memorize_mlp": Training(steps=1_500, batch_size=100, learning_rate=1e-3, schedule="cosine"),
-    "memorize_all_cnn": Training(steps=30_000, batch_size=200, learning_rate=1e-3, schedule="cosine"),
+    "memorize_all_cnn": Training(steps=48_000, batch_size=100, learning_rate=3e-4, schedule="cosine"),
     "memorize_all_mlp": Training(steps=15_000, batch_size=200, learning_rate=1e-3, schedule="cosine"),
 }
 """Name -> training. "paper": the text's 20,000 steps with the released code's rate, minibatch and penalty, for the
 whole of MNIST. "demo": few steps for the 5,000 embedded images, test accuracy above 0.96 (CNN) and 0.93 (MLP).
-"memorize": permuted labels of the 5,000 by heart; "memorize_all": 100 (CNN) and 50 (MLP) epochs for those of all
-60,000."""
+"memorize": permuted labels of the 5,000 by heart; "memorize_all": 80 (CNN) and 50 (MLP) epochs for those of all
+60,000, of which the CNN learns nothing at the rate of 1e-3: most of its second convolution dies."""

@@ -23,6 +23,8 @@ from saliency_jax.dimension.points import as_matrix, check_points
 
 SPARE = 4
 """Candidates beyond the neighbours that are asked for, in the first search."""
+FIRST = 1
+"""How many of them are measured where no more are needed to be sure."""
 BLOCK_BYTES = 1 << 26
 """What the differences of one block of rows to their candidates may take."""
 
@@ -84,22 +86,28 @@ def nearest_neighbours(
     space = prepared(matrix, groups, period)
     rows, candidates = np.arange(count), min(neighbours + SPARE, count - 1)
     nominal, found = (part[:count] for part in nominations_of_all(space, candidates=candidates, mesh=mesh))
+    measured = min(neighbours + FIRST, candidates)
     distances = np.empty((count, neighbours), matrix.dtype)
     indices = np.empty((count, neighbours), np.int32)
     while True:
-        ranked = _ranked(space, matrix, rows, nominal, found, neighbours, period, mesh)
+        nearer = nominal[:, : measured + 1], found[:, :measured]
+        ranked = _ranked(space, matrix, rows, *nearer, neighbours, period, mesh)
         distances[rows], indices[rows], believed = (np.asarray(part) for part in ranked)
         if believed.all():
             break
         rows = np.unique(rows[~believed])
         # To a power of two: every number of rows would be compiled anew.
         rows = np.pad(rows, (0, (1 << (len(rows) - 1).bit_length()) - len(rows)), mode="edge")
+        if measured < candidates:
+            measured, nominal, found = candidates, nominal[rows], found[rows]
+            continue
         candidates *= 8
         if candidates * 4 > count:
             nearest = _exhaustive(matrix, space.groups[:count], period, jnp.asarray(rows), neighbours=neighbours)
             distances[rows], indices[rows] = (np.asarray(part) for part in nearest)
             break
         nominal, found = nominations_of_some(space, rows, candidates=candidates)
+        measured = candidates
     return Neighbours(jnp.asarray(distances), jnp.asarray(indices))
 
 
@@ -166,8 +174,10 @@ def _rank_blocks(
 
 
 def _rank_block(space: Space, points: Array, period: Any, neighbours: int, block: tuple[Array, ...]) -> Any:
+    # Of the candidates that are measured and, where there is one, of the next.
     rows, nominal, found = block
-    distance = jnp.where(jnp.isinf(nominal), jnp.inf, _distance(points[rows][:, None], points[found], period))
+    absent = jnp.isinf(nominal[:, : found.shape[1]])
+    distance = jnp.where(absent, jnp.inf, _distance(points[rows][:, None], points[found], period))
     # Of equal distances the lower index first, so that nothing depends on the order of the candidates.
     distance, found = jax.lax.sort((distance, found), num_keys=2)
     distance, found = distance[:, :neighbours], found[:, :neighbours]
