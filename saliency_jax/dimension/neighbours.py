@@ -25,8 +25,8 @@ SPARE = 4
 """Candidates beyond the neighbours that are asked for, in the first search."""
 FIRST = 1
 """How many of them are measured where no more are needed to be sure."""
-BLOCK_BYTES = 1 << 26
-"""What the differences of one block of rows to their candidates may take."""
+BLOCK_BYTES = 1 << 24
+"""What the differences of one block of rows to their candidates may take: little enough for a processor's cache."""
 
 
 class Neighbours(NamedTuple):
