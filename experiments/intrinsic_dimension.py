@@ -192,7 +192,8 @@ def during_training(options: Options, split: data.Split) -> xr.Dataset:
             kept[progress.epoch] = jax.device_get(progress.params)
 
     config = PRESETS[f"{preset_of(options)}_{options.model}"]
-    train(model.apply, begun, split.images, split.labels, key=named(key, "training"), config=config, on_epoch=keep)
+    if any(options.epochs):
+        train(model.apply, begun, split.images, split.labels, key=named(key, "training"), config=config, on_epoch=keep)
     images = spread(split.images, options.images)
     found = [
         measure(options, model, params, images, f"epoch {e}", layers=("dense/relu",)) for e, params in kept.items()

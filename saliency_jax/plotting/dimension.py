@@ -57,13 +57,12 @@ def dimension_profiles(
         _draw(left, one, "two_nn", named, repeats, label=readable(name) or "TwoNN", **look)
         _draw(left, one, "gaussian_control", named, repeats, **look | {"linestyle": ":", "marker": "", "linewidth": 1})
         _draw(right, one, "pca", named, repeats, **look)
-    left.axhspan(LOWER_BOUND, max(left.get_ylim()[1], LOWER_BOUND), color="0.94", zorder=0)
     left.plot([], [], color="0.4", linestyle=":", linewidth=1, label="Gaussian of equal covariance")
-    if repeats:
+    if repeats and dataset.sizes[repeats] > 1:
         left.errorbar([], [], [], color="0.4", fmt="none", capsize=4, label=f"smallest and largest over the {repeats}s")
-    left.set_title("Intrinsic dimension (TwoNN, 95% intervals); shaded: lower bounds only", fontsize=11)
+    left.set_title("Intrinsic dimension (TwoNN, 95% intervals)\nshaded: lower bounds only", fontsize=11)
     right.set_title(
-        f"Linear dimension (components with {dataset.attrs.get('variance', 0.9):.0%} of the variance)", fontsize=11
+        f"Linear dimension\n(components with {dataset.attrs.get('variance', 0.9):.0%} of the variance)", fontsize=11
     )
     for axes in (left, right):
         axes.set_yscale("log")
@@ -77,6 +76,9 @@ def dimension_profiles(
             axes.set_xticks(range(len(names)), names, rotation=35, ha="right")
         else:
             axes.set_xlabel("relative depth")
+    low, top = left.get_ylim()
+    left.axhspan(LOWER_BOUND, max(top, LOWER_BOUND), color="0.94", zorder=0)
+    left.set_ylim(low, top)
     left.set_ylabel("dimension")
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     if title:
