@@ -193,8 +193,8 @@ def _maps(dataset: xr.Dataset, kept: int, class_names: Sequence[str] | None) -> 
             "p",
             None,
             "Each map is scaled by itself, by the 99th percentile of its absolute values: red is positive, blue "
-            "negative and white 0; maps without negative values go from white to black; yellow pixels are not finite. "
-            "Maps are of the first seed.",
+            "negative and white 0; maps without negative values go from white to black; a constant map is of an even "
+            "half tone; yellow pixels are not finite. Maps are of the first seed.",
         ),
         *([slider(stages)] if len(stages) > 1 else []),
         *(image_maps(dataset, place, metric, class_names) for place in range(kept)),
