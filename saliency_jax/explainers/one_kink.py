@@ -13,6 +13,9 @@ from saliency_jax.explainers.chunks import fold_chunks
 from saliency_jax.tracing.acceleration import accelerated_value_and_gradient
 from saliency_jax.typing import Image, Map, Score
 
+ONE_KINK = "one_kink"
+"""The name of this rule among those of `integrated_gradients`."""
+
 
 class Point(NamedTuple):
     """What is known at points of the path: each `[...]`, the gradients `[..., *image]`."""
@@ -51,7 +54,7 @@ def average_with_one_kink(
     """
     check_integer(steps, "steps")
     if steps < 2:
-        raise ValueError(f"steps must be at least 2 for rule 'one_kink', which needs both ends, got {steps}")
+        raise ValueError(f"steps must be at least 2 for rule {ONE_KINK!r}, which needs both ends, got {steps}")
     places = jnp.linspace(0, 1, steps, dtype=difference.dtype)
     value_and_gradient = accelerated_value_and_gradient(score)
 

@@ -12,10 +12,13 @@ from jaxtyping import ArrayLike, Float, Shaped
 from saliency_jax.checks import check_floating, check_function, check_image, check_map
 from saliency_jax.explainers.baseline import broadcast_baseline
 from saliency_jax.explainers.chunks import fold_chunks
-from saliency_jax.explainers.one_kink import average_with_one_kink
-from saliency_jax.explainers.quadrature import ONE_KINK, quadrature
+from saliency_jax.explainers.one_kink import ONE_KINK, average_with_one_kink
+from saliency_jax.explainers.quadrature import QUADRATURES, quadrature
 from saliency_jax.tracing.acceleration import accelerated_gradient
 from saliency_jax.typing import Explainer, Image, Map, Score
+
+RULES = (*QUADRATURES, ONE_KINK)
+"""The rules of `integrated_gradients`."""
 
 
 def integrated_gradients(
@@ -41,9 +44,9 @@ def integrated_gradients(
         key: not used; explainers share one signature.
         baseline: x0, a number or an array shaped like the image, in the image's units.
         steps: the number of points on the path; one gradient each.
-        rule: the quadrature, a name in `quadrature.QUADRATURES` or "one_kink". "paper" is the sum of the released code
-            of Adebayo et al. 2018, whose two ends both have full weight. "one_kink" reads its weights off the score's
-            own values (`one_kink.average_with_one_kink`): of a ReLU network its sum misses a quarter as much.
+        rule: the quadrature, a name in `path.RULES`. "paper" is the sum of the released code of Adebayo et al. 2018,
+            whose two ends both have full weight. "one_kink" reads its weights off the score's own values
+            (`one_kink.average_with_one_kink`): of a ReLU network its sum misses a quarter as much.
         multiply_by_input: False leaves out the factor (x - x0): the local form.
         at_once: how many points are computed together; more is faster on an accelerator and takes more memory.
 
@@ -61,6 +64,8 @@ def integrated_gradients(
     image = jnp.asarray(image)
     start = broadcast_baseline(baseline, image)
     difference = image - start
+    if not isinstance(rule, str) or rule not in RULES:
+        raise ValueError(f"rule must be one of {sorted(RULES)}, got {rule!r}")
     if rule == ONE_KINK:
         average = average_with_one_kink(score, start, difference, steps, at_once=at_once)
     else:

@@ -8,9 +8,6 @@ import numpy as np
 
 from saliency_jax.checks import check_integer
 
-ONE_KINK = "one_kink"
-"""The rule of `integrated_gradients` that no points and weights fixed beforehand can express."""
-
 
 def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """The points in [0, 1] and the weights of a rule of `steps` points, in float64.
@@ -21,7 +18,7 @@ def quadrature(rule: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """
     check_integer(steps, "steps")
     if not isinstance(rule, str) or rule not in QUADRATURES:
-        raise ValueError(f"rule must be one of {sorted([*QUADRATURES, ONE_KINK])}, got {rule!r}")
+        raise ValueError(f"rule must be one of {sorted(QUADRATURES)}, got {rule!r}")
     least = 2 if rule in ("trapezoid", "paper") else 1
     if steps < least:
         raise ValueError(f"steps must be at least {least} for rule {rule!r}, got {steps}")
@@ -63,4 +60,4 @@ QUADRATURES: dict[str, Callable[[int], tuple[np.ndarray, np.ndarray]]] = {
     "trapezoid": _trapezoid,
     "paper": _paper,
 }
-"""The rules of `integrated_gradients`: name -> (points, weights) of a number of points."""
+"""The rules whose points and weights are fixed beforehand: name -> (points, weights) of a number of points."""

@@ -55,7 +55,7 @@ def map_scale(attribution: Float[np.ndarray, "height width channel"]) -> Scale:
     known = np.isfinite(flat)
     size = np.abs(flat[known]) if known.any() else np.ones(1)
     limit = float(np.percentile(size, PERCENTILE)) or float(size.max()) or 1.0
-    if flat[known].size and np.ptp(flat[known]) <= SAME * limit and size.any():
+    if known.any() and size.any() and np.ptp(flat[known]) <= SAME * limit:
         limit *= 2
     signed = bool((flat[known] < 0).any())
     colours = matplotlib.colormaps["RdBu_r" if signed else "Greys"].with_extremes(bad=NOT_FINITE)

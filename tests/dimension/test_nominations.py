@@ -94,6 +94,20 @@ def test_products_in_bfloat16_change_no_neighbour(monkeypatch, searched_again, k
     assert len(searched_again[0]) > 10
 
 
+def test_ties_beyond_the_first_measured_are_decided_among_the_candidates_that_there_are(monkeypatch, searched_again):
+    """Clusters of five points, all as far from each other: of four equal neighbours two are asked for."""
+    widths, rank = [], neighbours._ranked
+
+    def recording(*arguments):
+        widths.append((len(arguments[2]), arguments[4].shape[1]))
+        return rank(*arguments)
+
+    monkeypatch.setattr(neighbours, "_ranked", recording)
+    points = (np.eye(5)[None] + 50 * np.arange(12)[:, None, None]).reshape(60, 5).astype(np.float32)
+    assert_exact(nearest_neighbours(points), points)
+    assert widths == [(60, 3), (64, 6)] and searched_again == []
+
+
 def test_random_candidates_with_uncertain_products_are_all_searched_again(monkeypatch, searched_again):
     """Where the farthest candidate is no farther than the neighbours found, nothing is believed."""
     nominate = nominations.nominations_of_all

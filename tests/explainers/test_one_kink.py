@@ -64,7 +64,7 @@ def test_quadratic_score_is_exact_and_the_error_of_a_cubic_one_falls_about_as_th
 def test_many_kinks_leave_less_of_the_sum_missing_than_fixed_weights():
     with jax.enable_x64(True):
         squares = dict.fromkeys(("one_kink", "gauss_legendre", "midpoint", "trapezoid"), 0.0)
-        for seed in range(8):
+        for seed in range(16):
             score, (x, x0) = hidden_layer(seed), drawn(seed)
             for rule in squares:
                 found = integrated_gradients(score, x, baseline=x0, rule=rule)
