@@ -87,7 +87,7 @@ class Options(Digits):
 
     penalties: Annotated[tuple[float, ...], tyro.conf.arg(metavar="LAMBDA ...")] = (1e-4, 3e-4, 1e-3)
     """The weights of the squared norm."""
-    expert_weight: float = 0.02
+    expert_weight: float = 0.01
     """The weight w of the densities beside log p(c|x); at 1 they outweigh it, and the class is no longer sure."""
     steps: int = 300
     """Steps of the ascent, and of the refinement at each sharpness."""
@@ -162,13 +162,11 @@ def prototypes(options: Options, apply: Callable, params: Any) -> xr.Dataset:
 
         return one
 
+    code = principal_components(digits, penalty=options.expert_weight / 2)
+
     def by_decoder(target: Any, key: Any) -> tuple[mx.Maximum, mx.Maximum]:
-        parameterization = mx.decoder(
-            principal_components(digits), (COMPONENTS,), penalty=options.expert_weight / 2, noise=0.1
-        )
-        smooth = mx.smoothed(score(target), options.sharpness[-1])
-        found = mx.maximize_activation(smooth, SHAPE, key, steps=4 * options.steps, parameterization=parameterization)
-        return found, found
+        near = mx.maximize_activation(score(target), SHAPE, key, steps=options.steps, parameterization=code)
+        return near, mx.refine(score(target), near.image, parameterization=code, **settings)
 
     run = compiled(jax.vmap(penalized, in_axes=(0, 0, None)))
     rows = {f"penalty {weight:g}": run(classes, keys, weight) for weight in options.penalties}
@@ -185,13 +183,17 @@ def prototypes(options: Options, apply: Callable, params: Any) -> xr.Dataset:
     return dataset.assign_coords(weight=("row", [*options.penalties, *[np.nan] * (len(rows) - len(options.penalties))]))
 
 
-def principal_components(images: np.ndarray) -> Callable:
-    """The decoder g(z) = mean + sum_k deviation_k z_k direction_k, z standard normal."""
+def principal_components(images: np.ndarray, *, penalty: float) -> mx.Parameterization:
+    """The decoder g(z) = mean + sum_k deviation_k z_k direction_k, z standard normal, and its inverse."""
     flat = images.reshape(len(images), -1).astype(np.float64)
     mean = flat.mean(axis=0)
     _, singular, directions = np.linalg.svd((flat - mean) / np.sqrt(len(flat)), full_matrices=False)
-    axes = jnp.asarray(singular[:COMPONENTS, None] * directions[:COMPONENTS], jnp.float32)
-    return lambda code: (jnp.asarray(mean, jnp.float32) + code @ axes).reshape(images.shape[1:])
+    deviations, axes = (jnp.asarray(x[:COMPONENTS], jnp.float32) for x in (singular, directions))
+    centre, shape = jnp.asarray(mean, jnp.float32), images.shape[1:]
+    decoded = mx.decoder(
+        lambda code: (centre + (code * deviations) @ axes).reshape(shape), (COMPONENTS,), penalty=penalty, noise=0.1
+    )
+    return decoded._replace(code=lambda image: axes @ (image.reshape(-1) - centre) / deviations)
 
 
 def row_dataset(apply: Callable, params: Any, near: mx.Maximum, found: mx.Maximum) -> xr.Dataset:

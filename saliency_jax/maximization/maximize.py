@@ -14,7 +14,13 @@ from jaxtyping import Float
 
 from saliency_jax.checks import check_function, check_image, check_integer, check_key, check_score_output, is_concrete
 from saliency_jax.maximization.ascent import Objective, Trace, climb, joined, keys, optax_module
-from saliency_jax.maximization.parameterizations import Parameterization, Shape, check_parameterization, pixels
+from saliency_jax.maximization.parameterizations import (
+    NO_INVERSE,
+    Parameterization,
+    Shape,
+    check_parameterization,
+    pixels,
+)
 from saliency_jax.maximization.redirection import redirected
 from saliency_jax.maximization.terms import Term
 from saliency_jax.maximization.transformations import Transform
@@ -171,7 +177,7 @@ def start(shape_or_image: Any, parameterization: Parameterization, key: Any) -> 
         check_image(shape_or_image, "shape_or_image")
         image = jnp.asarray(shape_or_image)
         if parameterization.code is None:
-            raise ValueError("the parameterization has no code for a given image: begin with a shape")
+            raise ValueError(NO_INVERSE)
         shape, code = image.shape, parameterization.code(image)
     made = jax.eval_shape(lambda code: parameterization.image(code, shape), code)
     if getattr(made, "shape", None) != shape:

@@ -24,6 +24,10 @@ from saliency_jax.maximization.colours import check_channels, check_matrix, deco
 from saliency_jax.maximization.terms import check_weight
 
 Shape = tuple[int, ...]
+NO_INVERSE = (
+    "the parameterization has no code for a given image; give it one by _replace(code=...), or begin with a shape "
+    "where that is possible"
+)
 
 
 def no_prior(code: Any) -> Array:
@@ -272,5 +276,5 @@ def _gains(shape: Shape, decay: float, dtype: Any) -> Array:
 
 def _inverse(inner: Parameterization) -> Callable[[Array], Any]:
     if inner.code is None:
-        raise ValueError("the parameterization has no code for a given image: begin with a shape")
+        raise ValueError(NO_INVERSE)
     return inner.code

@@ -260,6 +260,29 @@ def test_bad_input_is_named(arguments, error, message, key):
         mx.maximize_activation(score, shape_or_image, key, **given)
 
 
+def test_refinement_in_a_code_finds_the_maximum_over_what_the_code_can_make(key):
+    # Images are basis @ z + centre. max of -|image - target|^2 - w |z|^2: z = (B^T B + w I)^{-1} B^T (target - centre).
+    drawn = np.random.default_rng(0)
+    basis, centre, target = (drawn.normal(size=size) for size in ((6, 2), 6, 6))
+    weight = 0.3
+    code = np.linalg.solve(basis.T @ basis + weight * np.eye(2), basis.T @ (target - centre))
+    of_code = mx.decoder(lambda z: (jnp.asarray(basis) @ z + centre).reshape(2, 3, 1), (2,), penalty=weight)
+    inverse = np.linalg.pinv(basis)
+    both_ways = of_code._replace(code=lambda image: jnp.asarray(inverse) @ (image.reshape(-1) - centre))
+
+    def score(image):
+        return -jnp.sum(jnp.square(image.reshape(-1) - target))
+
+    begun = np.asarray(both_ways.image(jnp.ones(2), (2, 3, 1)))
+    found = mx.refine(score, begun, parameterization=both_ways, steps=400)
+    np.testing.assert_allclose(found.image.reshape(-1), basis @ code + centre, atol=1e-4)
+    assert found.trace.gradient_norm[-1] < 1e-4 < found.trace.gradient_norm[0]
+    # Pixels, of which the code is a part, are led to the target itself.
+    np.testing.assert_allclose(mx.refine(score, begun, steps=400).image.reshape(-1), target, atol=1e-4)
+    with pytest.raises(ValueError, match="no code for a given image"):
+        mx.refine(score, begun, parameterization=of_code)
+
+
 def test_refinement_names_bad_input(key):
     image = np.zeros((2, 2, 1), np.float32)
     for arguments in ({"steps": 0}, {"sharpness": ()}, {"sharpness": (1.0, -1.0)}):
