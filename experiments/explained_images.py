@@ -17,6 +17,7 @@ from photographs import prepare as prepare_photographs
 
 import saliency_jax as sj
 from saliency_jax import plotting
+from saliency_jax.data.preprocessing import displayed
 from saliency_jax.explainers import EXPLAINERS as NAMED
 from saliency_jax.typing import Explainer
 
@@ -55,6 +56,7 @@ class Subject(NamedTuple):
     Attributes:
         apply, params: the network.
         images, targets: what it is asked about.
+        pictures: the images as people see them, in [0, 1]: networks have units and an order of colours of their own.
         fill: what stands for a removed pixel, one number for each channel.
         image_range: the range of the images; None where their units have none.
         described: the network and the data, in a line.
@@ -64,6 +66,7 @@ class Subject(NamedTuple):
     params: Any
     images: jax.Array
     targets: jax.Array
+    pictures: np.ndarray
     fill: np.ndarray
     image_range: tuple[float, float] | None
     described: str
@@ -79,14 +82,16 @@ def subject(options: Explained, explainers: tuple[str, ...]) -> Subject:
         fill = np.asarray(images.mean(axis=(0, 1, 2)))
         described = f"{options.network}, {len(images)} photographs"
         predicted = jnp.asarray(explained.predicted)
-        return Subject(network.model.apply, network.params, images, predicted, fill, None, described)
+        pictures = displayed(explained.images, network.preprocessing) / np.float32(255)
+        return Subject(network.model.apply, network.params, images, predicted, pictures, fill, None, described)
     test = prepare(options, (), options.images)
     set_up(explainers, EXPLAINERS, options.out, options.compilation_cache)
     model, params = trained_params(options)
     images = jnp.asarray(test.images[: options.images])
     labels = jnp.asarray(test.labels[: options.images]).astype(jnp.int32)
     described = f"{options.model} on {options.dataset} ({options.source}), {len(images)} images"
-    return Subject(model.apply, params, images, labels, np.zeros(images.shape[-1]), (0.0, 1.0), described)
+    black, pictures = np.zeros(images.shape[-1]), np.asarray(images)
+    return Subject(model.apply, params, images, labels, pictures, black, (0.0, 1.0), described)
 
 
 def label(name: str) -> str:

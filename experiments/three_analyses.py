@@ -151,6 +151,7 @@ def explained_image(of: Subject, place: int) -> xr.Dataset:
         {
             "map": (("analysis", "height", "width", "channel"), np.stack(list(maps.values()))),
             "image": (("height", "width", "channel"), np.asarray(image)),
+            "picture": (("height", "width", "channel"), of.pictures[place]),
             "sum": ("analysis", [float(found.sum(dtype=np.float64)) for found in maps.values()]),
             "score": float(score(image)),
             "squared_gradient_norm": float(np.square(gradient).sum()),

@@ -53,9 +53,7 @@ def max_continuity(dataset: xr.Dataset) -> Figure:
 def image_maps(dataset: xr.Dataset) -> Figure:
     """The image and its three maps, each scaled by itself."""
     figure, panels = plt.subplots(1, 4, figsize=(11.5, 3.2), layout="compressed")
-    picture = dataset.image.to_numpy()
-    low, high = float(picture.min()), float(picture.max())
-    panels[0].imshow(((picture - low) / (high - low or 1)).squeeze(), cmap="gray", interpolation="nearest")
+    panels[0].imshow(dataset.picture.to_numpy().squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     panels[0].set_title(f"class {dataset.attrs['target']}, logit {float(dataset.score):.3f}", fontsize=10)
     for axes, name in zip(panels[1:], dataset.analysis.values, strict=True):
         plotting.show_map(axes, dataset["map"].sel(analysis=name).to_numpy())

@@ -1,5 +1,7 @@
 """The experiments on selectivity, continuity and the three analyses run from their commands and are read back."""
 
+from types import SimpleNamespace
+
 import matplotlib
 import numpy as np
 import pandas as pd
@@ -11,6 +13,8 @@ matplotlib.use("Agg")
 import xarray as xr
 from selectivity_curves import ranked, table
 
+from saliency_jax.data.preprocessing import Preprocessing, normalized
+from saliency_jax.models import CNN
 from saliency_jax.results import read_dataset
 
 __all__ = ["short_training"]
@@ -107,8 +111,25 @@ def test_three_analyses_agree_with_the_closed_forms_of_the_maximum(short_trainin
         assert (tmp_path / picture).stat().st_size > 10_000
 
 
+def test_a_photograph_is_drawn_in_its_own_colours_whatever_the_network_s_units_and_order_of_colours(tmp_path):
+    module, explained_images = script("three_analyses.py"), script("explained_images.py")
+    blue_first = Preprocessing(size=8, crop=1.0, scale=(1.0, 2.0, 0.5), shift=(-100.0, 5.0, 0.0), order="bgr")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    found = normalized(pixels, blue_first)
+
+    network = SimpleNamespace(model=CNN(), params={}, preprocessing=blue_first)
+    explained = SimpleNamespace(images=found, predicted=np.array([0, 1]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explained_images, "prepare_photographs", lambda chosen: (network, explained))
+        options = module.Options(photographs=(tmp_path,), images=2, out=tmp_path, compilation_cache=None)
+        of = explained_images.subject(options, ())
+    np.testing.assert_allclose(of.pictures, pixels / 255, rtol=1e-6)
+    np.testing.assert_array_equal(of.images, found)
+
+
 def test_an_image_that_was_not_loaded_is_refused():
     module = script("three_analyses.py")
-    of = module.Subject(None, None, np.zeros((2, 28, 28, 1)), np.zeros(2), np.zeros(1), None, "made")
+    digits = np.zeros((2, 28, 28, 1))
+    of = module.Subject(None, None, digits, np.zeros(2), digits, np.zeros(1), None, "made")
     with pytest.raises(SystemExit, match="--image must be one of the 2 images, got 5"):
         module.explained_image(of, 5)

@@ -25,6 +25,7 @@ class LinearLayer(NamedTuple):
         bias: shaped like the result.
         output: z, as the model computes it.
         apply: `apply(x, weights)`, linear in each.
+        channels: the axes of the result along which every place sees the same inputs.
     """
 
     x: Array
@@ -32,6 +33,7 @@ class LinearLayer(NamedTuple):
     bias: Array
     output: Array
     apply: Callable[[Array, Array], Array]
+    channels: tuple[int, ...] = ()
 
 
 def split(operation: Operation) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
@@ -85,7 +87,7 @@ def linear_layer(site: Site) -> LinearLayer:
         return _run(head, operation.inputs[0], v, {step.inputs[place]: w})
 
     folded = weights * _along_weights(scale, weight_axes(head, place), weights.ndim) if tail else weights
-    return LinearLayer(x, folded.astype(weights.dtype), bias_of(site), site.output, apply)
+    return LinearLayer(x, folded.astype(weights.dtype), bias_of(site), site.output, apply, _channels(head, place))
 
 
 def held(site: Site) -> Callable[[Array], Array]:
@@ -146,6 +148,15 @@ def weight_axes(head: Sequence[Step], place: int) -> dict[int, int]:
         came_from = _rearranged(step)
         axes = {new: axes[old] for new, old in came_from.items() if old in axes}
     return axes
+
+
+def _channels(head: Sequence[Step], place: int) -> tuple[int, ...]:
+    """Axes of a product's result that come from its weights alone, and not from groups or batches of inputs too."""
+    params = head[0].equation.params
+    if params.get("feature_group_count", 1) > 1 or params.get("batch_group_count", 1) > 1:
+        return ()
+    batch = () if head[0].primitive == "conv_general_dilated" else params["dimension_numbers"][1][place]
+    return tuple(axis for axis, of_weights in weight_axes(head, place).items() if of_weights not in batch)
 
 
 def _rearranged(step: Step) -> dict[int, int]:

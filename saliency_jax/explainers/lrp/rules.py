@@ -22,6 +22,7 @@ from saliency_jax.explainers.lrp.shares import (
     Unfolded,
     by_terms,
     by_value,
+    gathered,
     negative_part,
     positive_part,
     quotient_of,
@@ -158,13 +159,16 @@ def w_square(site: Site, relevance: Array, *, epsilon: float = EPSILON, bias: bo
 
 
 def flat(site: Site, relevance: Array, *, epsilon: float = EPSILON) -> Shares:
-    """Every input that z_k sees gets the same share of R_k.
+    """Every input that z_k sees gets the same share of R_k, to the bit.
 
     Source: Lapuschkin et al. 2019, supplementary note 1.
     """
     layer = linear_layer(site)
-    terms = ((jnp.ones_like(layer.x), jnp.ones_like(layer.weights)),)
-    return by_terms(layer.apply, terms, None, relevance, epsilon)
+    seen, pull = jax.vjp(lambda x: layer.apply(x, jnp.ones_like(layer.weights)), jnp.ones_like(layer.x))
+    quotient = quotient_of(relevance, seen, epsilon)
+    # One term is left of every sum over channels: the order of their terms differs between inputs, and a map that is
+    # constant but for rounding has ranks.
+    return Shares((pull(gathered(quotient, layer.channels))[0],), 0.0, jnp.sum(relevance - seen * quotient))
 
 
 def pass_through(site: Site, relevance: Array) -> Shares:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import Array
+from jax import Array, lax
 
 from saliency_jax.explainers.lrp.linear import LinearLayer
 from saliency_jax.tracing.override import Site
@@ -80,6 +80,14 @@ def quotient_of(relevance: Array, z: Array, epsilon: float) -> Array:
     """R / s(z), 0 where s(z) is 0."""
     stable = z + jnp.where(z >= 0, epsilon, -epsilon).astype(z.dtype)
     return jnp.where(stable == 0, 0, relevance / jnp.where(stable == 0, 1, stable))
+
+
+def gathered(values: Array, axes: Sequence[int]) -> Array:
+    """The sum over some axes at their first place, 0 elsewhere."""
+    first = jnp.ones((), bool)
+    for axis in axes:
+        first = first & (lax.broadcasted_iota(jnp.int32, values.shape, axis) == 0)
+    return jnp.where(first, values.sum(tuple(axes), keepdims=True), 0)
 
 
 def positive_part(x: Array) -> Array:

@@ -97,8 +97,19 @@ def test_functions_of_options_and_sequences_are_the_same_composite():
 def test_default_is_flat_for_the_first_layer_and_epsilon_for_other_dense_ones():
     # Flat gives every pixel that a unit sees the same: in a network of dense layers, all pixels.
     found = lrp(SCORE, IMAGE)
-    np.testing.assert_allclose(found, jnp.full_like(found, found.mean()), rtol=1e-5)
+    np.testing.assert_array_equal(found, jnp.full_like(found, found[0, 0, 0]))
     np.testing.assert_array_equal(found, lrp(SCORE, IMAGE, composite=composites.epsilon_plus_flat))
+
+
+@pytest.mark.parametrize("units", [3, 317, 1000])
+@pytest.mark.parametrize("pixels", [(5, 7, 1), (28, 28, 1), (31, 33, 3)])
+def test_flat_leaves_no_rounding_between_pixels_whose_ranks_a_test_would_compare(units, pixels):
+    drawn = np.random.default_rng(units)
+    first, last = (drawn.normal(size=size).astype(np.float32) for size in ((int(np.prod(pixels)), units), (units,)))
+    image = drawn.uniform(size=pixels).astype(np.float32)
+    found = jax.jit(lambda x: lrp(lambda x: jax.nn.relu(x.ravel() @ first) @ last, x))(image)
+    assert np.ptp(np.asarray(found)) == 0 != found[0, 0, 0]
+    np.testing.assert_allclose(found.sum(), jax.nn.relu(image.ravel() @ first) @ last, rtol=1e-3)
 
 
 def test_rule_of_ones_own_decides_what_the_inputs_get():
