@@ -11,9 +11,9 @@ explainers of other units can be compared; an explainer that divides a small map
 the relative max-sensitivity and average sensitivity within --max-radius of every pixel, and the scaled infidelity for
 normal noise. Sensitivity alone says little: a constant map has none. About ten minutes on two cores.
 
-It should show that draws alone miss what the kinks show, by factors of seven (SmoothGrad) to sixty (the gradient); that
-the gradient, its square, guided backpropagation and LRP all jump (slopes from -0.93 to -0.97), LRP too since a maximum
-of a pool takes all, while SmoothGrad and simple Taylor do by half (-0.5 to -0.6); and that no order by one of the
+It should show that draws alone miss what the kinks show, by factors of eight (SmoothGrad) to sixty (the gradient); that
+the gradient, its square, guided backpropagation and LRP all jump (slopes from -0.94 to -0.99), LRP too since a maximum
+of a pool takes all, while SmoothGrad and simple Taylor do by half (-0.5 and -0.7); and that no order by one of the
 measures is the order by another.
 
     python experiments/explanation_continuity.py --photographs FOLDER --network squeezenet1_1 --images 4

@@ -68,13 +68,12 @@ def figure(dataset: xr.Dataset) -> Figure:
     # Colours follow the order in which explainers were named, so that they stay in runs that rank otherwise.
     order = [str(name) for name in dataset.explainer.values if name not in plotting.CONTROLS]
     for name in names:
-        left.plot(
-            dataset.fraction, dataset.curve.sel(explainer=name).mean("image"), label=label(name), **_look(name, order)
-        )
+        left.plot(dataset.fraction, dataset.curve.sel(explainer=name).mean("image"), **_look(name, order))
     gone = "removed" if dataset.attrs["direction"] == "deletion" else "put in"
     recorded = dataset.attrs["kind"].replace("_", " ")
     left.set(xlabel=f"share of the patches {gone}", ylabel=f"{recorded}, mean over images", xlim=(0, 1))
-    left.legend(fontsize=8, frameon=False)
+    # A legend of all explainers would lie on the curves, and says no more than the names beside the same marks.
+    left.set_title("colours and marks are those on the right; random order dotted", fontsize=10)
     _areas(right, rows, names, order)
     for axes in (left, right):
         axes.grid(color="0.92", linewidth=0.6)
