@@ -66,7 +66,9 @@ def dimension_profiles(
     )
     for axes in (left, right):
         axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        # Two numbers on an axis do not tell that it is logarithmic.
+        low, top = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if top > 20 * low else (1, 1.5, 2, 3, 4, 5, 6, 8)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_locator(NullLocator())
         axes.grid(axis="y", color="0.9")
@@ -79,7 +81,7 @@ def dimension_profiles(
     low, top = left.get_ylim()
     left.axhspan(LOWER_BOUND, max(top, LOWER_BOUND), color="0.94", zorder=0)
     left.set_ylim(low, top)
-    left.set_ylabel("dimension")
+    left.set_ylabel("dimension, logarithmic")
     figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     if title:
         figure.suptitle(title, fontsize=12)
