@@ -260,7 +260,7 @@ def test_bad_input_is_named(arguments, error, message, key):
         mx.maximize_activation(score, shape_or_image, key, **given)
 
 
-def test_refinement_in_a_code_finds_the_maximum_over_what_the_code_can_make(key):
+def test_refinement_in_a_code_finds_the_maximum_over_what_the_code_can_make():
     # Images are basis @ z + centre. max of -|image - target|^2 - w |z|^2: z = (B^T B + w I)^{-1} B^T (target - centre).
     drawn = np.random.default_rng(0)
     basis, centre, target = (drawn.normal(size=size) for size in ((6, 2), 6, 6))
