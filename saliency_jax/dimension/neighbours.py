@@ -148,29 +148,36 @@ def _ranked(
     shards = 1 if mesh is None else mesh.devices.shape[0]
     row_bytes = 2 * points.dtype.itemsize * found.shape[1] * points.shape[1]
     block = int(np.clip(BLOCK_BYTES // row_bytes, 1, -(-len(rows) // shards)))
-    padding = -len(rows) % (block * shards)
+    return _rank_blocks(space, points, period, (rows, nominal, found), block=block, neighbours=neighbours, mesh=mesh)
 
-    def divided(array: Any) -> Array:
+
+@partial(jax.jit, static_argnames=("block", "neighbours", "mesh"))
+def _rank_blocks(
+    space: Space,
+    points: Array,
+    period: Any,
+    candidates: tuple[Array, ...],
+    *,
+    block: int,
+    neighbours: int,
+    mesh: Mesh | None,
+) -> Any:
+    count, shards = len(candidates[0]), 1 if mesh is None else mesh.devices.shape[0]
+    padding = -count % (block * shards)
+
+    def divided(array: Array) -> Array:
         padded = jnp.concatenate([array, jnp.repeat(array[-1:], padding, axis=0)])
         return padded.reshape(-1, block, *padded.shape[1:])
 
-    blocks = tuple(divided(jnp.asarray(array)) for array in (rows, nominal, found))
-    ranked = _rank_blocks(space, points, period, blocks, neighbours=neighbours, mesh=mesh)
-    return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[: len(rows)], ranked)
-
-
-@partial(jax.jit, static_argnames=("neighbours", "mesh"))
-def _rank_blocks(
-    space: Space, points: Array, period: Any, blocks: tuple[Array, ...], *, neighbours: int, mesh: Mesh | None
-) -> Any:
     def share(space: Space, points: Array, blocks: tuple[Array, ...]) -> Any:
         return jax.lax.map(partial(_rank_block, space, points, period, neighbours), blocks)
 
-    if mesh is None:
-        return share(space, points, blocks)
-    divided = PartitionSpec(mesh.axis_names[0])
-    specs = (PartitionSpec(), PartitionSpec(), divided)
-    return jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=divided, check_vma=False)(space, points, blocks)
+    if mesh is not None:
+        by_device = PartitionSpec(mesh.axis_names[0])
+        specs = (PartitionSpec(), PartitionSpec(), by_device)
+        share = jax.shard_map(share, mesh=mesh, in_specs=specs, out_specs=by_device, check_vma=False)
+    ranked = share(space, points, tuple(divided(array) for array in candidates))
+    return jax.tree.map(lambda part: part.reshape(-1, *part.shape[2:])[:count], ranked)
 
 
 def _rank_block(space: Space, points: Array, period: Any, neighbours: int, block: tuple[Array, ...]) -> Any:

@@ -49,7 +49,8 @@ def two_nn(points: Any, *, discard: float = 0.1, method: Method = "linear", conf
     check_options(discard, method)
     check_confidence(confidence)
     found = neighbours_of(points, 2)
-    distances, indices = found.distances[:, :2], found.indices[:, :2]
+    # Counted on the host: every operation outside of a program would be compiled anew for every number of points.
+    distances, indices = (np.asarray(part)[:, :2] for part in (found.distances, found.indices))
     usable = (distances[:, 0] > 0) & (distances[:, 0] < distances[:, 1])
     ratios, duplicates = int(usable.sum()), int((distances[:, 0] == 0).sum())
     kept = kept_of(len(distances), discard)
@@ -60,7 +61,7 @@ def two_nn(points: Any, *, discard: float = 0.1, method: Method = "linear", conf
         )
     value, spread, fit = (float(part) for part in estimate(distances, indices, kept, method=method))
     low, high = interval(value, spread, confidence)
-    scale = float(jnp.where(usable[:, None], distances, 0).sum() / (2 * ratios))
+    scale = float(distances[usable].sum() / (2 * ratios))
     return Dimension(value, float(low), float(high), ratios, duplicates, fit, value / ratios**0.5, scale)
 
 

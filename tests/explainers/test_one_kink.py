@@ -26,6 +26,15 @@ def hidden_layer(seed, width=200):
     return lambda z: jax.nn.relu(z.ravel() @ first + shift) @ second
 
 
+@partial(jax.jit, static_argnames="steps")
+def maps_of_a_kink(x, x0, w, v, threshold, steps):
+    def score(z):
+        return jax.nn.relu(jnp.vdot(w, z) - threshold) + jnp.vdot(v, z)
+
+    explain = partial(one_kink, score, x, baseline=x0, steps=steps)
+    return explain(), explain(multiply_by_input=False)
+
+
 @pytest.mark.parametrize("kink", [0.03, 0.25, 0.5, 0.77, 0.999])
 @pytest.mark.parametrize("steps", [2, 5, 64])
 def test_one_kink_anywhere_is_found_to_rounding(kink, steps):
@@ -35,15 +44,9 @@ def test_one_kink_anywhere_is_found_to_rounding(kink, steps):
         # Its argument is 0 at x0 + kink (x - x0), and rises along the path.
         w = w * jnp.sign(jnp.vdot(w, x - x0))
         threshold = jnp.vdot(w, x0 + kink * (x - x0))
-
-        def score(z):
-            return jax.nn.relu(jnp.vdot(w, z) - threshold) + jnp.vdot(v, z)
-
-        expected = (x - x0) * ((1 - kink) * w + v)
-        np.testing.assert_allclose(one_kink(score, x, baseline=x0, steps=steps), expected, rtol=1e-10)
-        np.testing.assert_allclose(
-            one_kink(score, x, baseline=x0, steps=steps, multiply_by_input=False), (1 - kink) * w + v, rtol=1e-10
-        )
+        times_input, alone = maps_of_a_kink(x, x0, w, v, threshold, steps)
+        np.testing.assert_allclose(times_input, (x - x0) * ((1 - kink) * w + v), rtol=1e-10)
+        np.testing.assert_allclose(alone, (1 - kink) * w + v, rtol=1e-10)
 
 
 def test_quadratic_score_is_exact_and_the_error_of_a_cubic_one_falls_about_as_the_square_of_the_step():
