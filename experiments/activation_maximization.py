@@ -76,7 +76,7 @@ PROTOTYPE_FIGURES = {
 UNIT_FIGURES = {
     "units.png": (
         "Units of the network: two maxima of each, and the photographs that excite it most.",
-        "A row for each channel: two made images, then photographs; below each its largest activation.",
+        "A row for each channel: two made images, then photographs; below each its mean activation.",
     )
 }
 

@@ -102,19 +102,19 @@ def unit_figure(dataset: xr.Dataset) -> Figure:
             if row == 0:
                 axes.set_title(str(one.shown.item()), fontsize=9)
         panels[row, 0].set_ylabel(f"channel {int(dataset.unit[row])}", fontsize=9)
-    figure.suptitle(f"{dataset.attrs['network']}, {dataset.attrs['tap']}: largest activation below", fontsize=10)
+    figure.suptitle(f"{dataset.attrs['network']}, {dataset.attrs['tap']}: mean activation below", fontsize=10)
     return figure
 
 
 def unit_table(dataset: xr.Dataset) -> str:
-    """A row a unit: the largest activation in its maxima and in its best photographs."""
+    """A row a unit: the mean activation in its maxima and in its best photographs."""
     names = [str(name) for name in dataset.shown.values]
     lines = [f"{dataset.attrs['network']}, {dataset.attrs['tap']}, {dataset.attrs['photographs']} photographs"]
-    lines.append(f"{'largest activation':20s}" + "".join(f"{name:>15s}" for name in names))
+    lines.append(f"{'mean activation':20s}" + "".join(f"{name:>15s}" for name in names))
     for unit in dataset.unit.values:
         cells = "".join(f"{float(x):15.3f}" for x in dataset.activation.sel(unit=unit))
         lines.append(f"{f'channel {unit}':20s}{cells}")
-    lines.append("The maxima are those of the mean over all places, under transformations.")
+    lines.append("Means over all places, which is what the maxima are of; those were looked for under transformations.")
     return "\n".join([*lines, ""])
 
 

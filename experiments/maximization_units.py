@@ -78,10 +78,10 @@ def units(
 
 
 def excitations(network: Network, images: np.ndarray, tap: str) -> np.ndarray:
-    """The largest activation of every channel of a tap in every image, `[image, channel]`."""
+    """What was maximized, the mean over its places, of every channel of a tap in every image: `[image, channel]`."""
 
     def one(image: Any) -> jax.Array:
         [activation] = sj.activations(network.model.apply, network.params, image[None], [tap]).values()
-        return activation[0].reshape(-1, activation.shape[-1]).max(axis=0)
+        return activation[0].reshape(-1, activation.shape[-1]).mean(axis=0)
 
     return np.asarray(compiled(lambda images: jax.lax.map(one, images, batch_size=8))(jnp.asarray(images)))
