@@ -13,9 +13,9 @@ bootstrap intervals over the images, and with the difference to the random order
     python experiments/selectivity.py --photographs FOLDER --network squeezenet1_1 --patch 16 --images 32
 
 does the same on photographs with a published network, whose predicted class is explained and whose patches are replaced
-by the mean colour. There LRP finds most, and guided backpropagation and deconvnet less than a random order. Twenty
-minutes on busy cores; --explainers names fewer. --direction insertion starts from nothing and puts patches in (a large
-area is good), --patch 1 is pixel flipping, --recompute explains again after every step.
+by the mean colour. There deep Taylor and LRP find most, and guided backpropagation and deconvnet less than a random
+order. Twenty minutes on busy cores; --explainers names fewer. --direction insertion starts from nothing and puts
+patches in (a large area is good), --patch 1 is pixel flipping, --recompute explains again after every step.
 
 In the folder --out: results.nc (an xarray Dataset), results.csv (the area of each image), curves.png, table.txt,
 report.html (all of it for a browser); parts/ holds what is finished, so that a run that was broken off goes on where it

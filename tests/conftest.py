@@ -3,7 +3,6 @@
 import gc
 import os
 import tempfile
-from functools import partial
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -20,27 +19,6 @@ if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
 import jax
 import jaxtyping
 import pytest
-
-CHECKED_CLOSURES = set()
-CHECKED = jaxtyping.jaxtyped
-
-
-def jaxtyped(function=None, *, typechecker):
-    """A function inside of another is made anew by every call: the first of each is checked, and no more.
-
-    To write the checks of all takes a tenth to a fifth of the tests' time.
-    """
-    if function is None:
-        return partial(jaxtyped, typechecker=typechecker)
-    if "<locals>" in getattr(function, "__qualname__", "") and hasattr(function, "__code__"):
-        if function.__code__ in CHECKED_CLOSURES:
-            return function
-        CHECKED_CLOSURES.add(function.__code__)
-    return CHECKED(function, typechecker=typechecker)
-
-
-# Where the import hook of --jaxtyping-packages, which decorates every function of the library, looks for it.
-jaxtyping.jaxtyped = jaxtyped
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Traces make millions of objects, few of them in circles: looking for these at every 700 costs a twentieth of the time.

@@ -84,11 +84,11 @@ def test_units_stand_beside_the_photographs_that_excite_them_most(module, tmp_pa
         images, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     ) + bias.reshape(1, 1, 1, -1)
     for channel in (2, 0):
-        expected = np.sort(np.asarray(features[..., channel]).mean((1, 2)))[::-1][:4]
+        answers = np.asarray(features[..., channel]).mean((1, 2))
+        expected = np.sort(answers)[::-1][:4]
         np.testing.assert_allclose(dataset.activation.sel(unit=channel)[2:], expected, rtol=1e-4, atol=1e-5)
-        first = int(np.argmax(np.asarray(features[..., channel]).mean((1, 2))))
         shown = dataset.image.sel(unit=channel, shown="photograph 1")
-        np.testing.assert_allclose(shown, (images[first] + 1) / 2, atol=0.003)
+        np.testing.assert_allclose(shown, (images[np.argmax(answers)] + 1) / 2, atol=0.003)
     assert dataset.shown.values.tolist()[:2] == ["Fourier", "MACO"]
     assert (tmp_path / "o" / "units.png").stat().st_size > 10_000
     assert (tmp_path / "o" / "table.txt").read_text() in capsys.readouterr().out

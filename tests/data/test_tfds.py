@@ -16,7 +16,9 @@ official = pytest.importorskip("tensorflow_datasets", reason="the extra [tfds] i
 
 NAMES = ("mnist", "fashion_mnist")
 TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
-needs_tensorflow = pytest.mark.skipif(not TENSORFLOW, reason="TensorFlow is not installed")
+needs_tensorflow = pytest.mark.skipif(
+    not TENSORFLOW, reason="the official builder needs TensorFlow, which is not installed"
+)
 
 
 @pytest.fixture(scope="module")

@@ -62,7 +62,9 @@ def test_options_of_jit_are_passed_on():
     assert f(jnp.float32(2), times=3) == 6
 
 
-@pytest.mark.skipif(not compat.CONVOLUTIONS_ON_ALL_CORES, reason="this JAX's own kernels take all cores")
+@pytest.mark.skipif(
+    not compat.CONVOLUTIONS_ON_ALL_CORES, reason="nothing is to be switched off: this JAX's own kernels take all cores"
+)
 def test_jax_knows_the_options_and_follows_them():
     lowered = jax.jit(convolve).lower(jnp.ones((32, 14, 14, 32)), jnp.ones((5, 5, 32, 64)))
     assert "ynn" in lowered.compile().as_text(), "or there is nothing to switch off"
