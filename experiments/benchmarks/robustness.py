@@ -15,8 +15,9 @@ image has a pixel of 0 here, as digits do), and leaves the whole image out of it
 here. Both peers divide max-sensitivity by the length of the map. The infidelity of Quantus is not compared: it perturbs
 what it has perturbed before. Captum has no selectivity, Lipschitz estimate or continuity.
 
-Both sides are at most as fast as their networks: a measure here costs what its gradients or forward passes cost in one
-batch, and Quantus' are in batches of as many images. What is gained on Captum is what is gained on PyTorch.
+A third side takes its turn: the gradients and forward passes that the measure consists of, by themselves, in one program.
+What they take of this library's time is the share of the network; the peer's time over theirs is the most that any way of
+computing the measure could gain on the peer with this network, on this machine.
 
 Writes robustness.json and robustness.txt in the folder --out.
 """
@@ -45,7 +46,8 @@ import torch
 import tyro
 from robustness_measures import MEASURES, difference_in_double
 from robustness_problem import problem
-from turns import in_turns, ratios, seconds, spread
+from robustness_work import least_work, network_alone
+from turns import PAUSE, in_turns, ratios, seconds, spread
 
 from saliency_jax import results
 
@@ -78,10 +80,13 @@ def compare(name: str, options: Options) -> dict[str, Any]:
         measure, images=options.images, samples=options.samples, compared=options.compared
     )
     of = problem(options.images, options.images, options.samples, np.float32)
-    here, there = measure.ours(of), measure.theirs(of)
+    work = least_work(name, of)
+    here, there, network = measure.ours(of), measure.theirs(of), network_alone(of, work)
     first = seconds(here)
     there()
-    turns = in_turns({"ours": partial(seconds, here), "theirs": partial(seconds, there)}, options.repeats)
+    network()
+    sides = {"ours": here, "theirs": there, "network": network}
+    turns = in_turns({side: partial(seconds, call) for side, call in sides.items()}, options.repeats, pause=PAUSE)
     return {
         "peer": measure.peer,
         "difference_float64": difference,
@@ -89,7 +94,11 @@ def compare(name: str, options: Options) -> dict[str, Any]:
         "first_call_s": first,
         "seconds": median(turns["ours"]),
         "peer_seconds": median(turns["theirs"]),
+        "work_of_an_image": work._asdict(),
+        "network_seconds": median(turns["network"]),
         **spread("times_faster", ratios(turns["theirs"], turns["ours"])),
+        **spread("share_of_network", ratios(turns["network"], turns["ours"])),
+        **spread("times_at_most", ratios(turns["theirs"], turns["network"])),
     }
 
 
@@ -118,13 +127,15 @@ def table(found: dict[str, Any]) -> str:
         f"JAX {versions['jax']} on {found['device']}, PyTorch {versions['torch']}, Quantus {versions['quantus']}",
         f"{found['options']['images']} images, {found['options']['samples']} perturbations of each",
         "",
-        f"{'measure':18s}{'peer':10s}{'s':>9s}{'peer s':>9s}{'times faster':>22s}{'first call':>12s}"
+        f"{'measure':18s}{'peer':10s}{'s':>9s}{'peer s':>9s}{'times faster':>22s}"
+        f"{'network s':>11s}{'its share':>11s}{'at most':>9s}{'first call':>12s}"
         f"{'difference in float64':>24s}",
     ]
     for name, row in found["measures"].items():
         spread = f"{row['times_faster']:.1f} ({row['times_faster_low']:.1f}-{row['times_faster_high']:.1f})"
         lines.append(
             f"{name.strip():18s}{row['peer']:10s}{row['seconds']:9.3f}{row['peer_seconds']:9.3f}{spread:>22s}"
+            f"{row['network_seconds']:11.3f}{row['share_of_network']:11.2f}{row['times_at_most']:9.1f}"
             f"{row['first_call_s']:10.1f} s{row['difference_float64']:24.1e}"
             + ("" if row["agree"] else "  THE VALUES DIFFER")
         )
