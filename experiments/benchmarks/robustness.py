@@ -15,9 +15,9 @@ image has a pixel of 0 here, as digits do), and leaves the whole image out of it
 here. Both peers divide max-sensitivity by the length of the map. The infidelity of Quantus is not compared: it perturbs
 what it has perturbed before. Captum has no selectivity, Lipschitz estimate or continuity.
 
-A third side takes its turn: the gradients and forward passes that the measure consists of, by themselves, in one program.
-What they take of this library's time is the share of the network; the peer's time over theirs is the most that any way of
-computing the measure could gain on the peer with this network, on this machine.
+A third side takes its turn: the gradients and forward passes that the measure consists of, by themselves, in one
+program. What they take of this library's time is the share of the network; the peer's time over theirs is the most that
+any way of computing the measure could gain on the peer with this network, on this machine.
 
 Writes robustness.json and robustness.txt in the folder --out.
 """
