@@ -12,9 +12,9 @@ the relative max-sensitivity and average sensitivity within --max-radius of ever
 normal noise. Sensitivity alone says little: a constant map has none. About ten minutes on two cores.
 
 It should show that draws alone miss what the kinks show, by factors of eight (SmoothGrad) to sixty (the gradient); that
-the gradient, its square, guided backpropagation and LRP all jump (slopes from -0.94 to -0.99), LRP too since a maximum
-of a pool takes all, while SmoothGrad and simple Taylor do by half (-0.5 and -0.7); and that no order by one of the
-measures is the order by another.
+the gradient, its square, guided backpropagation, LRP and deep Taylor all jump (slopes from -0.94 to -0.99), LRP too
+since a maximum of a pool takes all, while SmoothGrad and simple Taylor do by half (-0.5 and -0.7); and that no order by
+one of the measures is the order by another.
 
     python experiments/explanation_continuity.py --photographs FOLDER --network squeezenet1_1 --images 4
 
@@ -123,8 +123,8 @@ def report(dataset: xr.Dataset, options: Options, text: str) -> None:
     median, slope = dataset.map(medians), slopes(dataset)
     names = [str(name) for name in dataset.explainer.values]
     steepness = {name: float(slope.sel(explainer=name)) for name in names}
-    jumps = [f"{label(name)} ({value:.2f})" for name, value in steepness.items() if value < JUMP]
-    others = [f"{label(name)} ({value:.2f})" for name, value in steepness.items() if value >= JUMP]
+    jumps = [f"{label(name)} ({value:z.2f})" for name, value in steepness.items() if value < JUMP]
+    others = [f"{label(name)} ({value:z.2f})" for name, value in steepness.items() if value >= JUMP]
     unknown = [label(name) for name, value in steepness.items() if np.isnan(value)]
     drawn = median.by_search.sel(search="samples").isel(gap=1)
     missed = float((median.continuity.isel(gap=1) / drawn).max())
@@ -136,7 +136,7 @@ def report(dataset: xr.Dataset, options: Options, text: str) -> None:
         one = median.sel(explainer=name)
         values = [*one.continuity, slope.sel(explainer=name), drawn.sel(explainer=name)]
         values += [one.relative_max_sensitivity, one.relative_average_sensitivity, one.scaled_infidelity]
-        rows.append([label(name), *(f"{float(value):.4g}" for value in values)])
+        rows.append([label(name), *(f"{float(value):z.4g}" for value in values)])
     write_findings(
         [
             f"Maps that jump, where the constant grows as the distance of the pair shrinks (slope): "
@@ -227,7 +227,7 @@ def table(dataset: xr.Dataset) -> str:
         constants = "".join(f"{float(x):14.4g}" for x in row.continuity)
         others = (row.relative_max_sensitivity, row.relative_average_sensitivity, row.scaled_infidelity)
         lines.append(
-            f"{label(str(name)):20s}{constants}{float(slope.sel(explainer=name)):10.2f}{drawn:10.4g}"
+            f"{label(str(name)):20s}{constants}{float(slope.sel(explainer=name)):z10.2f}{drawn:10.4g}"
             + "".join(f"{float(x):13.4g}" for x in others)
         )
     return "\n".join([*lines, ""])
@@ -263,7 +263,7 @@ def figure(dataset: xr.Dataset) -> Figure:
             medians(dataset.continuity.sel(explainer=name)),
             marker=plotting.MARKERS[i % len(plotting.MARKERS)],
             color=plotting.COLOURS[i % len(plotting.COLOURS)],
-            label=f"{label(name)}: slope {float(slopes(dataset).sel(explainer=name)):.2f}",
+            label=f"{label(name)}: slope {float(slopes(dataset).sel(explainer=name)):z.2f}",
         )
     right.set(xlabel="least distance of a pair", ylabel="continuity constant, median over images")
     gaps = [float(gap) for gap in dataset.gap]

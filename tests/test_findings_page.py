@@ -63,6 +63,19 @@ def test_what_is_missing_and_what_was_found_come_before_figures_numbers_and_sett
     assert page.all("b") == page.all("i") == []
 
 
+def test_options_in_a_text_are_code_which_is_not_broken_at_hyphens():
+    expected = ["that (--gap) matters", "that a--b and x -- y are none, --max-radius. is"]
+    page = findings_page("Which?", ["All."], asked="--of-all and --max-radius, too.", expected=expected)
+    assert re.findall(r'<code class="option">(.*?)</code>', page) == [
+        "--of-all",
+        "--max-radius",
+        "--gap",
+        "--max-radius",
+    ]
+    assert "</code> and <code" in page and "</code>) matters" in page and "x -- y are none" in page
+    assert re.search(r"\.option \{[^}]*white-space: nowrap", page)
+
+
 def test_figures_are_kept_to_the_byte_with_a_caption_a_text_and_their_size(page):
     [image] = page.all("img")
     kind, content = image["attributes"]["src"].split(",")

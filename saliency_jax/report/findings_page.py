@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -60,7 +61,7 @@ def findings_page(
         *([section("numbers", "Numbers", *_numbers(tables, printed))] if tables or printed else []),
         settings_section(settings or {}, command),
     ]
-    said = [*([node("p", None, asked)] if asked else []), *_expected(expected)]
+    said = [*([node("p", None, *_options_apart(asked))] if asked else []), *_expected(expected)]
     return whole_page(question, said, sections, style="findings_page.css")
 
 
@@ -68,11 +69,17 @@ def _said(one: str | Table) -> Element:
     return node("p", {"class": "found"}, one) if isinstance(one, str) else table_element(one)
 
 
+def _options_apart(text: str) -> list[str | Element]:
+    """A text whose options (--max-radius) are code, which is not broken at hyphens."""
+    parts = re.split(r"(?<![\w-])(--[a-z](?:[\w-]*\w)?)", text)
+    return [node("code", {"class": "option"}, part) if part.startswith("--") else part for part in parts if part]
+
+
 def _expected(expected: Sequence[str]) -> list[Element]:
     lead = node("strong", None, "What it should show")
     if len(expected) < 2:
-        return [node("p", {"class": "expected"}, lead, f": {text}") for text in expected]
-    listed = node("ul", None, *(node("li", None, text) for text in expected))
+        return [node("p", {"class": "expected"}, lead, ": ", *_options_apart(text)) for text in expected]
+    listed = node("ul", None, *(node("li", None, *_options_apart(text)) for text in expected))
     return [node("div", {"class": "expected"}, node("p", None, lead, ":"), listed)]
 
 
