@@ -73,9 +73,10 @@ def estimates(
     none, no_curve = (Dimension(x, x, x, 0, 0, x, x, x) for x in (np.nan, nan))
     rows, curve = dict.fromkeys(ESTIMATORS, none), no_curve
     shares = np.full(len(points), np.nan)
+    copies = 0 if found is None else np.count_nonzero(np.asarray(found.distances)[:, 0] == 0)
     if found is not None:
         # Where points have copies, the neighbours among distinct ones are others.
-        distinct = found if bool((found.distances[:, 0] > 0).all()) else points
+        distinct = points if copies else found
         by_ratio = partial(two_nn, discard=discard, confidence=confidence)
         by_likelihood = partial(levina_bickel, neighbours=neighbours, confidence=confidence)
         control = named(key, "gaussian control")
@@ -104,7 +105,7 @@ def estimates(
             **{name: ("range", np.asarray(values, float)) for name, values in scales.items()},
             "spectrum": ("component", shares),
             "points": rows["two_nn"].points,
-            "duplicates": 0 if found is None else int((found.distances[:, 0] == 0).sum()),
+            "duplicates": copies,
             "features": points.shape[1],
             "reason": "; ".join(reasons),
         },

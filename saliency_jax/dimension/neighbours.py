@@ -85,7 +85,8 @@ def nearest_neighbours(
         matrix = jax.device_put(matrix, NamedSharding(mesh, PartitionSpec()))
     space = prepared(matrix, groups, period)
     rows, candidates = np.arange(count), min(neighbours + SPARE, count - 1)
-    nominal, found = (part[:count] for part in nominations_of_all(space, candidates=candidates, mesh=mesh))
+    # Chosen from on the host: every operation outside of a program would be compiled anew for every number of points.
+    nominal, found = (np.asarray(x)[:count] for x in nominations_of_all(space, candidates=candidates, mesh=mesh))
     measured = min(neighbours + FIRST, candidates)
     distances = np.empty((count, neighbours), matrix.dtype)
     indices = np.empty((count, neighbours), np.int32)
@@ -103,10 +104,12 @@ def nearest_neighbours(
             continue
         candidates *= 8
         if candidates * 4 > count:
-            nearest = _exhaustive(matrix, space.groups[:count], period, jnp.asarray(rows), neighbours=neighbours)
+            nearest = _exhaustive(
+                matrix, np.asarray(space.groups)[:count], period, jnp.asarray(rows), neighbours=neighbours
+            )
             distances[rows], indices[rows] = (np.asarray(part) for part in nearest)
             break
-        nominal, found = nominations_of_some(space, rows, candidates=candidates)
+        nominal, found = (np.asarray(x) for x in nominations_of_some(space, rows, candidates=candidates))
         measured = candidates
     return Neighbours(jnp.asarray(distances), jnp.asarray(indices))
 
@@ -138,8 +141,8 @@ def _ranked(
     space: Space,
     points: Array,
     rows: np.ndarray,
-    nominal: Array,
-    found: Array,
+    nominal: np.ndarray,
+    found: np.ndarray,
     neighbours: int,
     period: float | None,
     mesh: Mesh | None,
@@ -197,7 +200,7 @@ def _rank_block(space: Space, points: Array, period: Any, neighbours: int, block
 
 
 @partial(jax.jit, static_argnames="neighbours")
-def _exhaustive(points: Array, groups: Array, period: Any, rows: Array, *, neighbours: int) -> tuple[Array, Array]:
+def _exhaustive(points: Array, groups: Any, period: Any, rows: Any, *, neighbours: int) -> tuple[Array, Array]:
     """The nearest neighbours of some rows among all points, without candidates."""
 
     def of_row(row: Array) -> tuple[Array, Array]:

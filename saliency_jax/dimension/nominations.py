@@ -42,7 +42,7 @@ def prepared(points: Array, groups: Any, period: float | None) -> Space:
     count, features = points.shape
     tile = int(np.clip(TILE_BYTES // (points.dtype.itemsize * features), 16, TILE_POINTS))
     tile = min(tile, -(-count // 4))
-    groups = jnp.zeros(count, int) if groups is None else jnp.unique(jnp.asarray(groups), return_inverse=True)[1]
+    groups = np.zeros(count, int) if groups is None else jnp.unique(jnp.asarray(groups), return_inverse=True)[1]
     return _prepared(points, groups, period, tile=tile)
 
 

@@ -49,7 +49,7 @@ def neighbours_of(points: Any, neighbours: int) -> Neighbours:
         raise ValueError(
             f"the Neighbours given must hold at least {neighbours} for each point, got {points.distances.shape[1]}"
         )
-    missing = np.count_nonzero(~np.isfinite(points.distances[:, :neighbours]).all(1))
+    missing = np.count_nonzero(~np.isfinite(np.asarray(points.distances)[:, :neighbours]).all(1))
     if missing:
         raise ValueError(f"the Neighbours given must hold {neighbours} of every point, but {missing} points have fewer")
     return points
@@ -65,7 +65,7 @@ def distinct_neighbours_of(points: Any, neighbours: int) -> tuple[Neighbours, in
         NoDimension: too few points are distinct.
     """
     found = neighbours_of(points, neighbours)
-    has_copy = np.asarray(found.distances[:, 0] == 0)
+    has_copy = np.asarray(found.distances)[:, 0] == 0
     copies = int(has_copy.sum())
     if not copies:
         return found, 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
@@ -42,7 +43,7 @@ def spectrum(points: Any, *, standardized: bool = False) -> Spectrum:
         TypeError: points are not floating point.
     """
     check_points(points)
-    return _spectrum(as_matrix(points), standardized)
+    return _spectrum(as_matrix(points), standardized=standardized)
 
 
 def pca_dimension(
@@ -122,10 +123,16 @@ def gaussian_control(points: Any, key: Array) -> Array:
     Source: Ansuini et al., NeurIPS 2019, section 3.4; their code takes the square root of the singular values for s.
     """
     found = points if isinstance(points, Spectrum) else spectrum(points)
+    return _drawn(found, key)
+
+
+@jax.jit
+def _drawn(found: Spectrum, key: Array) -> Array:
     draws = jax.random.normal(key, found.coordinates.shape, found.coordinates.dtype)
     return draws * jnp.sqrt(found.variances)[None]
 
 
+@jax.jit
 def _shares(found: Spectrum) -> tuple[Array, Array]:
     """The share of variance up to each component, and its standard error."""
     share = jnp.cumsum(found.variances) / found.variances.sum()
@@ -134,12 +141,12 @@ def _shares(found: Spectrum) -> tuple[Array, Array]:
     return share, jnp.sqrt(jnp.square(influences).sum(0))
 
 
-@jax.jit
 def _gram(matrix: Array) -> Array:
     return jnp.matmul(matrix, matrix.T, precision=jax.lax.Precision.HIGHEST)
 
 
-def _spectrum(matrix: Array, standardized: bool) -> Spectrum:
+@partial(jax.jit, static_argnames="standardized")
+def _spectrum(matrix: Array, *, standardized: bool) -> Spectrum:
     constant = (matrix == matrix[:1]).all(0, keepdims=True)
     # Of equal numbers the mean differs by rounding, which a division by their standard deviation would blow up.
     matrix = jnp.where(constant, 0, matrix - matrix.mean(0, keepdims=True))
