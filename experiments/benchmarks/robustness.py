@@ -17,7 +17,7 @@ what it has perturbed before. Captum has no selectivity, Lipschitz estimate or c
 
 A third side takes its turn: the gradients and forward passes that the measure consists of, by themselves, in one
 program. What they take of this library's time is the share of the network; the peer's time over theirs is the most that
-any way of computing the measure could gain on the peer with this network, on this machine.
+could be gained on the peer without running the network itself faster.
 
 Writes robustness.json and robustness.txt in the folder --out.
 """

@@ -1,4 +1,4 @@
-"""The gradients and forward passes that a measure of robustness.py consists of, by themselves: nothing is faster."""
+"""The gradients and forward passes that a measure of robustness.py consists of, by themselves."""
 
 from __future__ import annotations
 
