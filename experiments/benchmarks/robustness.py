@@ -46,7 +46,7 @@ import torch
 import tyro
 from robustness_measures import MEASURES, difference_in_double
 from robustness_problem import problem
-from robustness_work import least_work, network_alone
+from robustness_work import network_alone
 from turns import PAUSE, in_turns, ratios, seconds, spread
 
 from saliency_jax import results
@@ -80,7 +80,7 @@ def compare(name: str, options: Options) -> dict[str, Any]:
         measure, images=options.images, samples=options.samples, compared=options.compared
     )
     of = problem(options.images, options.images, options.samples, np.float32)
-    work = least_work(name, of)
+    work = measure.work(of)
     here, there, network = measure.ours(of), measure.theirs(of), network_alone(of, work)
     first = seconds(here)
     there()

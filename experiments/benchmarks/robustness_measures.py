@@ -10,28 +10,46 @@ import jax
 import numpy as np
 import robustness_peers as peers
 import robustness_problem as ours
+import robustness_work as work
 import torch
 from robustness_problem import Problem, Values, problem
+from robustness_work import Work
 
 
 class Measure(NamedTuple):
-    """A measure on both sides: the name of the peer, and what makes each side's function of a problem."""
+    """A measure on both sides.
+
+    Attributes:
+        peer: its name.
+        ours, theirs: what makes each side's function of a problem.
+        work: what the measure cannot do without.
+    """
 
     peer: str
     ours: Callable[[Problem], Values]
     theirs: Callable[[Problem], Values]
+    work: Callable[[Problem], Work]
 
 
+SIDE = 4
+"""Of the patches that selectivity takes away, one after the other."""
+ROW = 28
+"""Pixels that pixel flipping takes away at a time."""
 MEASURES = {
-    "max-sensitivity": Measure("Quantus", ours.relative_max_sensitivity, peers.max_sensitivity_quantus),
-    "local Lipschitz": Measure("Quantus", ours.local_lipschitz, peers.lipschitz_quantus),
-    "continuity": Measure("Quantus", ours.continuity_of_translations, peers.continuity_quantus),
-    "selectivity": Measure("Quantus", partial(ours.patch_curve, patch=4), peers.selectivity_quantus),
-    "pixel flipping": Measure(
-        "Quantus", partial(ours.patch_curve, patch=1, patches_in_step=28), peers.pixel_flipping_quantus
+    "max-sensitivity": Measure("Quantus", ours.relative_max_sensitivity, peers.max_sensitivity_quantus, work.of_draws),
+    "local Lipschitz": Measure("Quantus", ours.local_lipschitz, peers.lipschitz_quantus, work.of_draws),
+    "continuity": Measure("Quantus", ours.continuity_of_translations, peers.continuity_quantus, work.of_translations),
+    "selectivity": Measure(
+        "Quantus", partial(ours.patch_curve, patch=SIDE), peers.selectivity_quantus, partial(work.of_curve, patch=SIDE)
     ),
-    "max-sensitivity ": Measure("Captum", ours.relative_max_sensitivity, peers.max_sensitivity_captum),
-    "infidelity": Measure("Captum", ours.gaussian_infidelity, peers.infidelity_captum),
+    "pixel flipping": Measure(
+        "Quantus",
+        partial(ours.patch_curve, patch=1, patches_in_step=ROW),
+        peers.pixel_flipping_quantus,
+        partial(work.of_curve, patch=1, patches_in_step=ROW),
+    ),
+    "max-sensitivity ": Measure("Captum", ours.relative_max_sensitivity, peers.max_sensitivity_captum, work.of_draws),
+    "infidelity": Measure("Captum", ours.gaussian_infidelity, peers.infidelity_captum, work.of_changes),
 }
 
 

@@ -30,18 +30,25 @@ class Work(NamedTuple):
     forwards: int = 0
 
 
-def least_work(measure: str, of: Problem) -> Work:
-    """What a measure cannot do without."""
+def of_draws(of: Problem) -> Work:
+    """A gradient for the map of every image and of every point that is drawn around it."""
+    return Work(1 + of.samples)
+
+
+def of_translations(of: Problem) -> Work:
+    """A gradient for the map of every image and of its translations."""
+    return Work(1 + len(SHIFTS))
+
+
+def of_curve(of: Problem, patch: int, patches_in_step: int = 1) -> Work:
+    """A map of every image, and a forward pass for each step of its curve, as `patch_curve` takes them."""
     height, width = of.network.image_shape[:2]
-    work = {
-        "max-sensitivity": Work(1 + of.samples),
-        "local Lipschitz": Work(1 + of.samples),
-        "continuity": Work(1 + len(SHIFTS)),
-        "selectivity": Work(1, (height // 4) * (width // 4)),
-        "pixel flipping": Work(1, height * width // 28),
-        "infidelity": Work(1, 1 + of.samples),
-    }
-    return work[measure.strip()]
+    return Work(1, -(-(height // patch) * (width // patch) // patches_in_step))
+
+
+def of_changes(of: Problem) -> Work:
+    """A map of every image, and the scores of the image and of every point that is drawn around it."""
+    return Work(1, 1 + of.samples)
 
 
 def network_alone(of: Problem, work: Work) -> Values:
