@@ -102,39 +102,43 @@ def compare(points: np.ndarray, repeats: int, clock: Callable[[], float]) -> dic
     return {"points": points.shape[0], "features": points.shape[1], "repeats": repeats, "sides": found}
 
 
-def scaling(options: Options, clock: Callable[[], float]) -> dict[str, list[dict[str, Any]]]:
-    """The comparison over numbers of points, and over numbers of features."""
+def scaling_sizes(options: Options) -> list[tuple[str, tuple[int, int]]]:
+    """Each comparison's points and features, and along which of the two its time is shown."""
     points, features = options.scaling_points, options.scaling_features
-    sizes = {
-        "points": [(number, features[len(features) // 2]) for number in points],
-        "features": [(points[len(points) // 2], number) for number in features],
-    }
-    return {
-        along: [
-            compare(sampled(*size, options.dimension, options.seed), options.scaling_repeats, clock) for size in chosen
-        ]
-        for along, chosen in sizes.items()
-    }
+    return [("points", (number, features[len(features) // 2])) for number in points] + [
+        ("features", (points[len(points) // 2], number)) for number in features
+    ]
+
+
+def keep_what_is_found(found: dict[str, Any], path: Path) -> None:
+    """Write what has been measured so far, so that a run that is broken off loses only the measurement under way."""
+    results.write_bytes(path, json.dumps(found, indent=1).encode())
 
 
 def main(options: Options) -> dict[str, Any]:
-    """Measure, write and print."""
-    found: dict[str, Any] = {"load_before": os.getloadavg()[0]}
-    if options.large:
-        found["large"] = in_a_process_of_its_own(large, *options.large_size, options.dimension, options.seed)
-    found |= {
+    """Measure, write after each measurement what is known by then, and print."""
+    found: dict[str, Any] = {
+        "load_before": os.getloadavg()[0],
         "options": {name: str(value) for name, value in asdict(options).items()},
         "versions": {name: version(name) for name in ("jax", "numpy", "scipy")}
         | ({PEER: version(PEER)} if find_spec("skdim") else {}),
-        "device": str(jax.devices()[0]),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
     }
+    options.out.mkdir(parents=True, exist_ok=True)
+    keep = partial(keep_what_is_found, found, options.out / "dimension.json")
+    if options.large:
+        found["large"] = in_a_process_of_its_own(large, *options.large_size, options.dimension, options.seed)
+        keep()
+    found["device"] = str(jax.devices()[0])
     clock = compilation_clock()
     points = sampled(options.points, options.features, options.dimension, options.seed)
     found["comparison"] = compare(points, options.repeats, clock)
-    found["scaling"] = scaling(options, clock)
-    options.out.mkdir(parents=True, exist_ok=True)
-    results.write_bytes(options.out / "dimension.json", json.dumps(found, indent=1).encode())
+    found["scaling"] = {"points": [], "features": []}
+    keep()
+    for along, size in scaling_sizes(options):
+        points = sampled(*size, options.dimension, options.seed)
+        found["scaling"][along].append(compare(points, options.scaling_repeats, clock))
+        keep()
     plotting.save(figure(found), options.out / "dimension.png")
     text = table(found)
     results.write_bytes(options.out / "dimension.txt", text.encode())
